@@ -1,0 +1,72 @@
+"""What an effect is: a frame in, named layers with mattes out. No files, no hosts, no farm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vfxswap.geometry import Box, Face
+from vfxswap.image import Layer, Pixels
+from vfxswap.settings import Settings
+
+Prepared = Mapping[str, Any]
+"""JSON values: what an effect computed over the whole shot."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of one view as an effect sees it.
+
+    `rgb` [H, W, 3] float32 covers `data_window`, scene-linear in the working space; it may be
+    negative, exceed 1 and hold inf or nan. `mattes` [H, W] float32 0…1 by role ("holdout",
+    "garbage", or an effect's own names). `seed` is all the randomness a frame may use.
+    """
+
+    number: int
+    rgb: Pixels
+    data_window: Box
+    display_window: Box
+    seed: int
+    pixel_aspect: float = 1.0
+    view: str = ""
+    faces: tuple[Face, ...] = ()
+    mattes: Mapping[str, Pixels] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class EffectResult:
+    """`rgb` [H, W, 3] as in the frame; where `matte` [H, W] is exactly 0 it does not count: the
+    comp takes the plate there. Layers are full frame also where nothing was done."""
+
+    rgb: Pixels
+    matte: Pixels
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Effect(Protocol):
+    """A named function of a frame. One object serves one job; calling it has no memory."""
+
+    name: ClassVar[str]
+    settings_type: ClassVar[type[Settings]]
+
+    def prepare(self, frames: Iterable[Frame]) -> Prepared:
+        """What needs the whole shot. Frames come in order; most effects return {}."""
+        ...
+
+    def __call__(self, frame: Frame, settings: Settings, prepared: Prepared) -> EffectResult:
+        """One frame. `settings` hold this frame's keyframed values."""
+        ...
+
+
+def select(matte: Pixels, inside: NDArray[Any], plate: NDArray[Any]) -> NDArray[Any]:
+    """`inside` where the matte is above 0, else the plate: by selection, so bits stay.
+
+    matte [H, W]; the others [H, W] or [H, W, C] of one type.
+    """
+    chosen = matte > 0
+    return np.where(chosen[..., None] if plate.ndim == 3 else chosen, inside, plate)
