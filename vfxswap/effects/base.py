@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from vfxswap.geometry import Box, Face
 from vfxswap.image import Layer, Pixels
+from vfxswap.persona import ModelCard
 from vfxswap.settings import Settings
 
 Prepared = Mapping[str, Any]
@@ -48,11 +51,41 @@ class EffectResult:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedNet:
+    """A network on its device, in eval mode, with the card that describes it."""
+
+    card: ModelCard
+    net: nn.Module
+
+
+class Models(Protocol):
+    """Where an effect gets its networks from; the caller reads the files."""
+
+    def for_persona(self, persona: str) -> LoadedNet:
+        """The comb that has this persona, with at least its decoder. Raises ModelError."""
+        ...
+
+    def by_name(self, name: str) -> LoadedNet:
+        """A model by its name. Raises ModelError."""
+        ...
+
+
 class Effect(Protocol):
     """A named function of a frame. One object serves one job; calling it has no memory."""
 
     name: ClassVar[str]
     settings_type: ClassVar[type[Settings]]
+
+    @classmethod
+    def load(cls, settings: Sequence[Settings], models: Models, device: torch.device) -> Self:
+        """An effect ready for every one of `settings` (a job's values at all its keys)."""
+        ...
+
+    @classmethod
+    def likenesses(cls, settings: Settings) -> tuple[str, ...]:
+        """Ids of the personas whose likeness these settings would write: consent is theirs."""
+        ...
 
     def prepare(self, frames: Iterable[Frame]) -> Prepared:
         """What needs the whole shot. Frames come in order; most effects return {}."""
