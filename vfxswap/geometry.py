@@ -27,6 +27,14 @@ PUPILS = slice(68, 70)
 STABLE = (36, 39, 42, 45, 27, 28, 29, 30, 31, 33, 35)
 """Points that expression moves least: eye corners and the nose."""
 
+MIRROR = (
+    *(*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)),
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+    *(*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)),
+    *(69, 68),
+)
+"""`points[list(MIRROR)]` renames the landmarks of a mirrored picture: right becomes left."""
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
