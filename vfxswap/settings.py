@@ -209,10 +209,11 @@ def _sentence(
     file: str | os.PathLike[str] | None,
     inside: tuple[str, ...] = (),
 ) -> E:
-    first = error.errors(include_url=False, include_context=False)[0]
+    wrong = error.errors(include_url=False, include_context=False)
+    first = next((each for each in wrong if each["type"] == "extra_forbidden"), wrong[0])
     location = first["loc"]
     path = ".".join(str(part) for part in (*inside, *location)) or model.__name__
-    more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _model_at(model, location[:-1]).model_fields
         wanted = nearest(str(location[-1]), known)

@@ -1,0 +1,219 @@
+"""A job: everything that decides the pixels of a render, as one JSON file.
+
+A job knows effects by name alone; their settings are checked where the effects are known.
+Paths are relative to the job file in a file, and to the current folder in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, JsonValue, field_validator
+
+from vfxswap.errors import JobError
+from vfxswap.geometry import Box
+from vfxswap.persona import ShowName
+from vfxswap.settings import Settings, validated, write_atomically
+from vfxswap.shot import Shot, parse_frames
+
+JOB_VERSION = 1
+_BUILT_IN = "ocio://"
+"""Begins the name of a colour config that is no file."""
+
+
+class Plate(Settings):
+    """The plate, and where its picture lies in it."""
+
+    pattern: str = Field(
+        min_length=1, description="File or sequence: plate.#.exr, plate.%04d.exr, plate.$F4.exr."
+    )
+    color_space: str = Field(
+        default="", description="Colour space; empty takes the file's own word, then file rules."
+    )
+    part: str = Field(default="", description="EXR part of the picture; empty takes the first.")
+    layer: str = Field(default="", description="Layer of the picture; empty takes bare R, G, B.")
+
+
+class MatteSource(Settings):
+    """Where a matte comes from; it is read frame by frame beside the plate."""
+
+    pattern: str = Field(min_length=1, description="File or sequence, as for the plate.")
+    channel: str = Field(
+        default="", description="Channel, as in A or roto.alpha; empty takes the only one or A."
+    )
+
+
+class EffectSpec(Settings):
+    """One effect of a job: its name, settings that may be keyframed, and mattes by role."""
+
+    effect: str = Field(min_length=1, description="Name of the effect, as in swap.")
+    settings: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Settings by name: a value, or for numbers and switches "
+        '{"keys": {"1001": 0.0, "1050": 1.0}, "interpolation": "linear" | "smooth" | "step"}.',
+    )
+    mattes: dict[str, MatteSource] = Field(
+        default_factory=dict, description="Role (holdout, garbage or the effect's own) → matte."
+    )
+
+
+class ColorSettings(Settings):
+    """Colour management of the job."""
+
+    config: str = Field(
+        default="", description="OCIO config file or ocio:// name; empty takes $OCIO or built-in."
+    )
+    working: str = Field(
+        default="", description="Working space; empty takes the config's scene_linear role."
+    )
+
+
+class Output(Settings):
+    """What is written."""
+
+    pattern: str = Field(min_length=1, description="EXR sequence to write: out.#.exr.")
+    single_part: bool = Field(default=False, description="All layers in one part.")
+    layers: bool = Field(default=True, description="Write the effects' layers beside the comp.")
+    sidecar: bool = Field(default=True, description="Write ids and hashes beside the frames.")
+
+
+class Job(Settings):
+    """A render of a shot: plate, frames, show, effects, colour and output."""
+
+    version: Literal[1] = Field(default=1, description="Version of this form.")
+    plate: Plate = Field(description="What is read.")
+    frames: str = Field(
+        default="", description="Frame range, as in 1001-1100x2; empty takes every frame found."
+    )
+    handles: int = Field(
+        default=0, ge=0, description="Frames before and after that tracking sees as well."
+    )
+    views: tuple[str, ...] = Field(
+        default=(), description="Views to render, in order; empty takes those of the plate."
+    )
+    show: ShowName | Literal[""] = Field(default="", description="Show that consent is asked for.")
+    effects: tuple[EffectSpec, ...] = Field(
+        default=(), description="Effects in order; each works on the result of the one before."
+    )
+    color: ColorSettings = Field(default=ColorSettings(), description="Colour management.")
+    tracks: str = Field(default="", description="Tracks file of the shot.")
+    revocations: str = Field(
+        default="", description="Revocation list, honoured beside $VFXSWAP_REVOCATIONS."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of all randomness.")
+    region: tuple[int, int, int, int] | None = Field(
+        default=None, description="Only this window: x, y, width, height in plate pixels."
+    )
+    proxy: Literal[1, 2, 4, 8] = Field(default=1, description="Work at 1/proxy of the size.")
+    output: Output = Field(description="What is written.")
+
+    @field_validator("frames")
+    @classmethod
+    def _frames_read(cls, text: str) -> str:
+        if text:
+            try:
+                parse_frames(text)
+            except JobError as error:
+                raise ValueError(str(error)) from None
+        return text
+
+    @field_validator("region")
+    @classmethod
+    def _region_holds_pixels(
+        cls, region: tuple[int, int, int, int] | None
+    ) -> tuple[int, int, int, int] | None:
+        if region is not None and min(region[2:]) < 1:
+            raise ValueError(f"width and height are {region[2]} and {region[3]}, wanted 1 or more")
+        return region
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """The job in a file, its relative paths resolved against the file's folder.
+
+        Raises JobError (file, what, got, wanted) when it cannot be read, is no JSON, is of
+        another version, or has unknown or wrong keys.
+        """
+        file = Path(path)
+        try:
+            data = json.loads(
+                file.read_text(encoding="utf-8"),
+                object_pairs_hook=_without_repeats,
+                parse_constant=_no_constant,
+            )
+        except OSError as error:
+            raise JobError(f"job cannot be read: {error.strerror}", file=file) from None
+        except ValueError as error:
+            raise JobError(f"job is no valid JSON: {error}", file=file) from None
+        if not isinstance(data, dict) or "version" not in data:
+            raise JobError("not a job", wanted='a JSON object with "version"', file=file)
+        if data["version"] != JOB_VERSION:
+            raise JobError(
+                "job of another version", got=data["version"], wanted=JOB_VERSION, file=file
+            )
+        return validated(cls, data, file=file).resolved(file.parent)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes the job as canonical JSON (keys sorted, defaults spelled out, absolute paths),
+        complete or not at all. Raises OutputError."""
+        content = self.resolved(Path.cwd()).model_dump(mode="json")
+        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        write_atomically(path, (text + "\n").encode())
+
+    def resolved(self, folder: str | os.PathLike[str]) -> Self:
+        """The same job with every relative path taken from `folder` and made absolute."""
+
+        def path(text: str) -> str:
+            if not text or text.startswith(_BUILT_IN):
+                return text
+            return os.path.normpath(Path(folder).absolute() / text)
+
+        def matte(source: MatteSource) -> MatteSource:
+            return source.model_copy(update={"pattern": path(source.pattern)})
+
+        effects = tuple(
+            spec.model_copy(update={"mattes": {role: matte(m) for role, m in spec.mattes.items()}})
+            for spec in self.effects
+        )
+        return self.model_copy(
+            update={
+                "plate": self.plate.model_copy(update={"pattern": path(self.plate.pattern)}),
+                "output": self.output.model_copy(update={"pattern": path(self.output.pattern)}),
+                "color": self.color.model_copy(update={"config": path(self.color.config)}),
+                "effects": effects,
+                "tracks": path(self.tracks),
+                "revocations": path(self.revocations),
+            }
+        )
+
+    def shot(self, *, found: tuple[int, ...] = ()) -> Shot:
+        """The job's shot; `found` are the plate's frames on disk, for a job without a range."""
+        frames = parse_frames(self.frames) if self.frames else found
+        return Shot(self.plate.pattern, frames, self.handles, self.views)
+
+    @property
+    def region_box(self) -> Box | None:
+        """The region as a window in plate pixels."""
+        return Box(*self.region) if self.region is not None else None
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """JSON Schema (draft 2020-12) of a job file."""
+        schema = cls.model_json_schema()
+        schema["required"] = sorted({"version", *schema["required"]})
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"key {key} appears twice")
+        values[key] = value
+    return values
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
