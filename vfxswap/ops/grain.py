@@ -1,0 +1,56 @@
+"""What a network's smooth output lacks of its plate: highlights and film grain.
+
+All functions take tensors [B, 3, H, W] in net space (log), where a stop is the same step at
+every exposure.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+STOP = 1.0 / 17.52
+"""One stop in net space: the slope of the ACEScct curve above its toe (AMPAS S-2016-001)."""
+
+MAD_TO_SIGMA = 1.4826
+
+
+def restore_highlights(
+    image: Tensor, plate: Tensor, mean: Tensor, *, amount: float, from_stops: float = 2.0
+) -> Tensor:
+    """Puts glints of `plate` back on `image`, at full scale.
+
+    A pixel counts as a highlight by how far its brightest channel lies above `mean` [B, 3, 1, 1]
+    (the face's mean colour): not at all at `from_stops`, fully one stop higher.
+    """
+    above = (plate - mean).amax(1, keepdim=True) / STOP - from_stops
+    weight = torch.nan_to_num(above, nan=0.0).clamp(0, 1)
+    weight = amount * weight * weight * (3 - 2 * weight)
+    return torch.where(weight > 0, image + weight * (plate - image), image)
+
+
+def grain_of(plate: Tensor, matte: Tensor) -> Tensor:
+    """The grain of `plate` inside `matte` [B, 1, H, W], without its detail; [B, 3, H, W].
+
+    Grain is what a 5 × 5 binomial blur removes. Its sigma comes from the median absolute
+    deviation inside the matte (robust against detail: Donoho & Johnstone 1994); residuals
+    beyond it are detail, and fade out.
+    """
+    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=plate.dtype, device=plate.device) / 16
+    finite = torch.nan_to_num(plate, nan=0.0, posinf=2.0, neginf=-2.0)
+    padded = F.pad(finite, (2, 2, 2, 2), mode="replicate")
+    channels = plate.shape[1]
+    weights = kernel.expand(channels, 1, 5)
+    rows = F.conv2d(padded, weights[:, :, None, :], groups=channels)
+    residual = finite - F.conv2d(rows, weights[:, :, :, None], groups=channels)
+    inside = matte[:, 0] > 0.5
+    grain = torch.zeros_like(residual)
+    for b in range(len(plate)):
+        if not bool(inside[b].any()):
+            continue
+        sample = residual[b][:, inside[b]].abs()
+        sigma = (MAD_TO_SIGMA * sample.median(1).values)[:, None, None]
+        ratio = residual[b] / (4 * sigma + 1e-9)
+        grain[b] = residual[b] / (1 + ratio**4)
+    return grain
