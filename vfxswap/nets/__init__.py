@@ -1,0 +1,9 @@
+"""Networks by name: plain modules, each with `settings_type` and `needs`."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from vfxswap.nets.comb import Comb
+
+NETS: dict[str, type[nn.Module]] = {"comb": Comb}

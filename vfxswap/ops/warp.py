@@ -1,0 +1,262 @@
+"""Affine resampling, once each way: plate to crop and crop to plate.
+
+Pixel coordinates have x right, y down and centres at +0.5. The filter is evaluated at the exact
+position of every output pixel (no tables, no fixed-point steps), so that nothing jitters in slow
+moves. Where the picture shrinks, the filter widens with it; from a factor of two on the picture is
+first halved by an aligned Lanczos decimation, which keeps the cost bounded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vfxswap.geometry import Array, Box
+
+Filter = Literal["lanczos3", "bilinear"]
+Border = Literal["zeros", "edge"]
+
+_LOBES: dict[Filter, int] = {"lanczos3": 3, "bilinear": 1}
+_TILE_PX = 256
+
+
+def warp_affine(
+    image: Tensor,
+    matrix: Tensor | Array,
+    size: tuple[int, int],
+    *,
+    filter: Filter = "lanczos3",
+    border: Border = "zeros",
+) -> Tensor:
+    """`image` [B, C, H, W] resampled to [B, C, *size], float32; size is (height, width).
+
+    `matrix` [B, 2, 3] or [2, 3] (float64) maps *output* pixel coordinates to *input* pixel
+    coordinates. A shift by whole pixels, and so the identity, copies bits. Outside the input the
+    picture is 0 ("zeros") or repeats its edge ("edge"). Lanczos overshoots beside hard edges, so
+    warp in net space and clip mattes to 0…1 yourself.
+
+    An inf or nan pixel would spread over the filter's support and, through whatever follows, over
+    the whole crop. Resampled pictures are therefore first repaired by `filled`; whole-pixel
+    shifts copy such pixels as they are.
+
+    Raises ValueError for shapes that do not fit and for a matrix that is not finite.
+    """
+    if image.ndim != 4 or min(size) < 0:
+        raise ValueError(f"image of shape {tuple(image.shape)} to size {size}")
+    maps = np.asarray(matrix.cpu() if isinstance(matrix, Tensor) else matrix, dtype=np.float64)
+    maps = np.broadcast_to(maps, (image.shape[0], 2, 3)) if maps.ndim == 2 else maps
+    if maps.shape != (image.shape[0], 2, 3) or not np.isfinite(maps).all():
+        raise ValueError(f"matrix {maps.tolist()} for {image.shape[0]} pictures")
+    warped = [_warp(x.float(), m, size, filter, border) for x, m in zip(image, maps, strict=True)]
+    return torch.stack(warped) if warped else image.new_zeros((0, image.shape[1], *size))
+
+
+def filled(image: Tensor) -> Tensor:
+    """`image` [..., H, W] with every inf or nan replaced by the mean of its finite neighbours.
+
+    Neighbours are those of a 3×3 window of the same channel; holes larger than that close from
+    their rim inwards, at most 16 pixels deep, and hold 0 beyond. A finite image is returned as
+    it is, not copied.
+    """
+    finite = torch.isfinite(image)
+    if bool(finite.all()):
+        return image
+    planes = image.reshape(-1, 1, *image.shape[-2:])
+    known = finite.reshape_as(planes)
+    values = torch.where(known, planes, torch.zeros_like(planes))
+    for _ in range(16):
+        count = F.avg_pool2d(known.to(values.dtype), 3, 1, 1)
+        mean = F.avg_pool2d(values, 3, 1, 1) / count.clamp_min(1.0 / 9.0)
+        values = torch.where(known, values, mean)
+        known = known | (count > 0)
+        if bool(known.all()):
+            break
+    return values.reshape_as(image)
+
+
+def inverted(matrix: Array) -> Array:
+    """The [2, 3] matrix that undoes `matrix` [2, 3]; numpy's LinAlgError when there is none."""
+    inner = np.linalg.inv(matrix[:, :2])
+    return np.concatenate([inner, -inner @ matrix[:, 2:]], axis=1)
+
+
+def between_windows(
+    matrix: Array, *, output: tuple[float, float] = (0, 0), input: tuple[float, float] = (0, 0)
+) -> Array:
+    """`matrix` [2, 3] for arrays whose first pixels lie at `output` and `input` (x, y).
+
+    With it a plate whose data window starts at `input` is read, or only the window of the plate
+    that starts at `output` is computed.
+    """
+    shifted = np.array(matrix, dtype=np.float64)
+    shifted[:, 2] += shifted[:, :2] @ np.asarray(output, dtype=np.float64) - np.asarray(input)
+    return shifted
+
+
+def covered_window(matrix: Array, size: tuple[int, int], *, margin_px: int = 0) -> Box:
+    """Smallest pixel window around an array of `size` (height, width) mapped by `matrix` [2, 3]."""
+    height, width = size
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], np.float64)
+    mapped = corners @ np.asarray(matrix, dtype=np.float64).T
+    left, top = np.floor(mapped.min(0)).astype(int)
+    right, bottom = np.ceil(mapped.max(0)).astype(int)
+    return Box(int(left), int(top), int(right - left), int(bottom - top)).grown(margin_px)
+
+
+def _warp(
+    image: Tensor, matrix: Array, size: tuple[int, int], filter: Filter, border: Border
+) -> Tensor:
+    shift = matrix[:, 2]
+    if np.array_equal(matrix[:, :2], np.eye(2)) and np.array_equal(shift, np.rint(shift)):
+        window = Box(int(shift[0]), int(shift[1]), size[1], size[0])
+        return _window(image, window, border).clone()
+    image, matrix = _needed(image, matrix, size, filter, border)
+    image = filled(image)
+    if image.shape[1] == 0 or image.shape[2] == 0:
+        return image.new_zeros((image.shape[0], *size))
+    for axis in (0, 1):
+        while _steps(matrix)[axis] >= 2.0:
+            image = _halved(image, axis, border)
+            matrix[axis] /= 2.0
+    out = image.new_empty((image.shape[0], *size))
+    for top in range(0, size[0], _TILE_PX):
+        for left in range(0, size[1], _TILE_PX):
+            tile = (min(_TILE_PX, size[0] - top), min(_TILE_PX, size[1] - left))
+            placed = between_windows(matrix, output=(left, top))
+            out[:, top : top + tile[0], left : left + tile[1]] = _gathered(
+                image, placed, tile, filter, border
+            )
+    return out
+
+
+def _steps(matrix: Array) -> tuple[float, float]:
+    """Input pixels along x and y that one output pixel spans, at least 1."""
+    x, y = np.hypot(matrix[:, 0], matrix[:, 1]).tolist()
+    # Rounding in a rotation's cosine and sine must not cost the fast weights.
+    return (x if x > 1.0 + 1e-6 else 1.0), (y if y > 1.0 + 1e-6 else 1.0)
+
+
+def _needed(
+    image: Tensor, matrix: Array, size: tuple[int, int], filter: Filter, border: Border
+) -> tuple[Tensor, Array]:
+    """The part of the picture that the warp reads, so that a big plate costs no more."""
+    steps = _steps(matrix)
+    reach = math.ceil(2 * _LOBES[filter] * max(steps)) + 4
+    inside = Box(0, 0, image.shape[2], image.shape[1])
+    # An even start keeps decimated grids, and so pixels, independent of what else is asked for.
+    grid = 2 ** max(0, math.ceil(math.log2(max(steps))))
+    wanted = covered_window(matrix, size, margin_px=reach)
+    x, y = wanted.x // grid * grid, wanted.y // grid * grid
+    wanted = Box(x, y, wanted.right - x, wanted.bottom - y)
+    if border == "edge" and inside.intersection(wanted).empty:
+        return image, np.array(matrix)
+    wanted = inside.intersection(wanted)
+    rows, columns = wanted.slices_in(inside)
+    return image[:, rows, columns], between_windows(matrix, input=(wanted.x, wanted.y))
+
+
+def _window(image: Tensor, window: Box, border: Border) -> Tensor:
+    """`window` of image [C, H, W], beyond its edges by the border rule."""
+    channels, height, width = image.shape
+    common = Box(0, 0, width, height).intersection(window)
+    if common == window:
+        return image[:, window.y : window.bottom, window.x : window.right]
+    if border == "edge":
+        rows = torch.arange(window.y, window.bottom, device=image.device).clamp(0, height - 1)
+        columns = torch.arange(window.x, window.right, device=image.device).clamp(0, width - 1)
+        return image[:, rows][:, :, columns]
+    out = image.new_zeros((channels, window.height, window.width))
+    if not common.empty:
+        y, x = common.y - window.y, common.x - window.x
+        out[:, y : y + common.height, x : x + common.width] = image[
+            :, common.y : common.bottom, common.x : common.right
+        ]
+    return out
+
+
+def _halved(image: Tensor, axis: int, border: Border) -> Tensor:
+    """Half as many pixels along x (axis 0) or y (axis 1), by an aligned Lanczos-3 filter."""
+    image = image if axis == 0 else image.transpose(1, 2)
+    _, height, width = image.shape
+    padded = _window(image, Box(-5, 0, 2 * ((width + 1) // 2) + 10, height), border)
+    taps = _weights(torch.tensor([0.5], dtype=torch.float64), "lanczos3", 2.0)[0]
+    kernel = taps.to(image).reshape(1, 1, 1, -1)
+    half = F.conv2d(padded[:, None], kernel, stride=(1, 2))[:, 0]
+    return half if axis == 0 else half.transpose(1, 2).contiguous()
+
+
+def _gathered(
+    image: Tensor, matrix: Array, size: tuple[int, int], filter: Filter, border: Border
+) -> Tensor:
+    """One tile. Six (or twelve) taps of a row lie side by side in a copy of the source, so a
+    weighted sum over rows of that copy (`embedding_bag`, the fastest gather that torch has) and
+    one product over columns give the two-dimensional filter."""
+    steps = _steps(matrix)
+    taps = [2 * math.ceil(_LOBES[filter] * step) for step in steps]
+    x, y = _positions(matrix, size, image.device)
+    column, row = torch.floor(x), torch.floor(y)
+    wx = _weights((x - column).reshape(-1), filter, steps[0])
+    wy = _weights((y - row).reshape(-1), filter, steps[1])
+    left, top = int(column.min()) - taps[0] // 2 + 1, int(row.min()) - taps[1] // 2 + 1
+    source = _window(
+        image,
+        Box(left, top, int(column.max()) + taps[0] // 2 + 1 - left,
+            int(row.max()) + taps[1] // 2 + 1 - top),
+        border,
+    )  # fmt: skip
+    channels, height, width = source.shape
+    span = taps[0] * channels
+    flat = F.pad(source.permute(1, 2, 0).reshape(-1), (0, span - channels))
+    rows = flat.as_strided((height * width, span), (channels, 1)).contiguous()
+    first = (row - row.min()) * width + (column - column.min())
+    down = torch.arange(taps[1], device=image.device, dtype=torch.int32) * width
+    index = first.reshape(-1, 1).to(torch.int32) + down
+    summed = F.embedding_bag(index, rows, mode="sum", per_sample_weights=wy)
+    out = torch.bmm(wx[:, None], summed.reshape(-1, taps[0], channels))[:, 0]
+    return out.T.reshape(channels, *size)
+
+
+def _positions(matrix: Array, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Input positions of output pixels, [H, W] float64, where whole numbers are pixel centres."""
+    u = torch.arange(size[1], dtype=torch.float64, device=device) + 0.5
+    v = torch.arange(size[0], dtype=torch.float64, device=device)[:, None] + 0.5
+    if device.type == "mps":  # pragma: no cover - has no float64
+        raise ValueError("warp_affine needs float64: run it on the CPU or CUDA")
+    (a, b, c), (d, e, f) = matrix.tolist()
+    return a * u + b * v + (c - 0.5), d * u + e * v + (f - 0.5)
+
+
+def _weights(fraction: Tensor, filter: Filter, step: float) -> Tensor:
+    """Weights [N, taps] of the taps around a position, that sum to 1.
+
+    `fraction` [N] in 0…1 is the way from the tap left of the position to the next. The filter
+    is stretched by `step` ≥ 1. At fraction 0 and step 1 they are exactly 0 but for one 1.
+    """
+    half = math.ceil(_LOBES[filter] * step)
+    taps = torch.arange(1 - half, half + 1, dtype=torch.float32, device=fraction.device)
+    distance = (taps - fraction.to(torch.float32)[:, None]) / step
+    if filter == "bilinear":
+        weights = (1.0 - distance.abs()).clamp_min(0.0)
+    elif step == 1.0:
+        weights = _lanczos_at_unit_step(fraction.to(torch.float32), distance, taps)
+    else:
+        weights = torch.sinc(distance) * torch.sinc(distance / 3.0) * (distance.abs() < 3.0)
+    return weights / weights.sum(1, keepdim=True)
+
+
+def _lanczos_at_unit_step(fraction: Tensor, distance: Tensor, taps: Tensor) -> Tensor:
+    """sinc(d) sinc(d/3) from three sines a position instead of twelve (d = tap - fraction)."""
+    signs: Sequence[float] = [1.0 if int(k) % 2 == 0 else -1.0 for k in taps.tolist()]
+    angle = fraction * (math.pi / 3.0)
+    third = torch.sin(angle)[:, None] * torch.cos(taps * (math.pi / 3.0)) - torch.cos(angle)[
+        :, None
+    ] * torch.sin(taps * (math.pi / 3.0))
+    whole = torch.sin(fraction * math.pi)[:, None] * torch.tensor(signs, device=taps.device)
+    weights = whole * third * (3.0 / math.pi**2) / distance.square().clamp_min(1e-20)
+    return torch.where(distance.abs() < 1e-5, torch.ones_like(weights), weights)
