@@ -14,9 +14,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, JsonValue, field_validator
 
 from vfxswap.errors import JobError
+from vfxswap.files import write_atomically
 from vfxswap.geometry import Box
 from vfxswap.persona import ShowName
-from vfxswap.settings import Settings, validated, write_atomically
+from vfxswap.settings import Settings, validated
 from vfxswap.shot import Shot, parse_frames
 
 JOB_VERSION = 1

@@ -29,6 +29,8 @@ face set, taken as a feature reference, measured for a prescription estimate."""
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 """Lower-case letters, digits, `_`, `.`, `-`: fit for a file name, unfit for a person's name."""
+PersonaId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+"""As `Id`, without dots: it is a part of tensor names."""
 ShowName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -37,7 +39,9 @@ class Consent(Settings):
     """What a party allowed: for which shows, which uses, until when, by which document."""
 
     granted_by: Id = Field(description="Id of the granting party in the studio's records; no name.")
-    shows: tuple[ShowName, ...] = Field(min_length=1, description="Shows that may use the likeness.")
+    shows: tuple[ShowName, ...] = Field(
+        min_length=1, description="Shows that may use the likeness."
+    )
     uses: tuple[Use, ...] = Field(min_length=1, description="Uses that are allowed.")
     expires: date = Field(description="Last day of validity (UTC).")
     document_sha256: Sha256 = Field(description="SHA-256 of the signed document.")
@@ -49,7 +53,7 @@ class Consent(Settings):
 class Persona(Settings):
     """A likeness that a model can write: of a synthetic performer, or of a person who consented."""
 
-    id: Id = Field(description="Name of the persona in jobs and files.")
+    id: PersonaId = Field(description="Name of the persona in jobs and files.")
     synthetic: bool = Field(default=False, description="No real person's likeness.")
     consent: Consent | None = Field(default=None, description="Required unless synthetic.")
     description: str = Field(default="", description="What it looks like; no names of persons.")

@@ -7,19 +7,17 @@ switch may be keyframed: `{"keys": {"1001": 0.0, "1050": 1.0}, "interpolation": 
 from __future__ import annotations
 
 import bisect
-import contextlib
 import difflib
 import math
 import os
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
-from vfxswap.errors import JobError, OutputError, VfxSwapError
+from vfxswap.errors import JobError, VfxSwapError
 
 Interpolation = Literal["linear", "smooth", "step"]
 """Between two keys: straight, with level ends (3t² - 2t³), or holding the earlier key."""
@@ -139,25 +137,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return "perhaps " + " or ".join(close)
     return "one of " + ", ".join(names) if names else "none is known"
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a small file under a temporary name beside `path` and moves it into place.
-
-    Raises OutputError; then `path` is as it was.
-    """
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise OutputError(f"cannot be written: {error.strerror}", file=target) from None
 
 
 def _value_at(name: str, value: Any, model: type[Settings], frame: int) -> Any:

@@ -3,36 +3,40 @@ ranges."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fileseq import FrameSet, framesToFrameRange
+import fileseq
 
 from vfxswap.errors import JobError
 
-_WANTED = "a range such as 1001-1100, 1001-1100x2 or 1001,1005-1010"
+_MAX_FRAMES = 1_000_000
+_WANTED_RANGE = "a range such as 1001-1100, 1001-1100x2 or 1001,1005-1010"
 
 
 def parse_frames(text: str) -> tuple[int, ...]:
-    """Frame numbers of a range in fileseq's words, in the order it gives, each once.
+    """Frame numbers of a range, in its own order, each once.
 
-    `1-10x3` steps; `1-10:3` is fileseq's stagger and `1-10y3` its complement. Raises JobError
-    for anything else, for frames that are no whole numbers and for more than ten million.
+    Raises JobError for anything that is no range of whole frames.
     """
+    compact = "".join(text.split())
+    for numbers in re.findall(r"(-?\d+)-(-?\d+)", compact):
+        if abs(int(numbers[1]) - int(numbers[0])) > _MAX_FRAMES:
+            raise JobError("frame range is too long", got=text, wanted=f"up to {_MAX_FRAMES}")
     try:
-        frames = tuple(FrameSet(text))
-    except ValueError:
-        raise JobError("frame range cannot be read", got=repr(text), wanted=_WANTED) from None
-    if not frames:
-        raise JobError("frame range is empty", got=repr(text), wanted=_WANTED)
-    if any(frame != int(frame) for frame in frames):
-        raise JobError("frame range has parts of frames", got=repr(text), wanted=_WANTED)
-    return tuple(int(frame) for frame in frames)
+        frames = tuple(fileseq.FrameSet(compact)) if compact else ()
+    except (fileseq.exceptions.FileSeqException, ValueError, ZeroDivisionError) as error:
+        raise JobError("not a frame range", got=repr(text), wanted=_WANTED_RANGE) from error
+    if not frames or any(not isinstance(f, int) for f in frames):
+        raise JobError("not a frame range", got=repr(text), wanted=_WANTED_RANGE)
+    return tuple(dict.fromkeys(frames))
 
 
-def frames_text(frames: Iterable[int]) -> str:
-    """Frame numbers as the range that `parse_frames` reads back, in the order given."""
-    return str(framesToFrameRange(list(frames), sort=False))
+def format_frames(frames: Iterable[int]) -> str:
+    """The shortest range that `parse_frames` reads back as these frames, sorted; "" for none."""
+    text: str = fileseq.FrameSet.from_iterable(sorted(set(frames)), sort=False).frange
+    return text
 
 
 @dataclass(frozen=True)

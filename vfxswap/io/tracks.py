@@ -26,8 +26,9 @@ import numpy as np
 from pydantic import Field, FiniteFloat, model_validator
 
 from vfxswap.errors import JobError, OutputError
+from vfxswap.files import write_atomically
 from vfxswap.geometry import LANDMARK_COUNT, Face
-from vfxswap.settings import Settings, validated, write_atomically
+from vfxswap.settings import Settings, validated
 
 FORMAT: Final = "vfxswap-tracks"
 VERSION: Final = 1
