@@ -3,9 +3,9 @@ as effects return them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,20 @@ from vfxswap.geometry import Box
 Pixels = NDArray[np.float32]
 """Working pixels: [H, W, C] or [H, W] float32, top row first."""
 MetaValue = Any
-"""What OpenImageIO gives for an attribute: str, int, float, or a tuple of them."""
+"""The value of an attribute: str, int, float, a tuple of them, or a TypedTuple."""
+
+
+class TypedTuple(tuple[Any, ...]):
+    """Values of an EXR attribute that plain types cannot tell apart, and the EXR type `kind`:
+    timecode, v2i, rational, chromaticities, stringvector … One `bytes` for an opaque type."""
+
+    kind: str
+
+    def __new__(cls, kind: str, values: Iterable[Any]) -> Self:
+        made = super().__new__(cls, values)
+        made.kind = kind
+        return made
+
 
 ChannelArray = NDArray[Any]
 """[H, W] pixels of one channel in the type they were read in."""
