@@ -5,5 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from vfxswap.nets.comb import Comb
+from vfxswap.nets.landmark import LandmarkNet
 
-NETS: dict[str, type[nn.Module]] = {"comb": Comb}
+NETS: dict[str, type[nn.Module]] = {"comb": Comb, "landmark": LandmarkNet}
