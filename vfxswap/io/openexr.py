@@ -113,7 +113,7 @@ def _level_sizes(size: int, round_up: bool) -> list[int]:
 
 
 def _tile_count(window: Box, tiles: bytes) -> int:
-    width, height = struct.unpack("<II", tiles[:8])
+    width, height = (int(v) for v in struct.unpack("<II", tiles[:8]))
     mode = tiles[8]
     if not width or not height:
         raise ValueError("tile size is damaged")

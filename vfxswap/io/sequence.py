@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import fileseq
-
 from vfxswap.errors import JobError
 from vfxswap.files import atomic_path as atomic_path
 from vfxswap.shot import format_frames as format_frames
