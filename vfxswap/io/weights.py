@@ -239,14 +239,6 @@ def load_net(
     """
     import torch
 
-    from vfxswap.nets import NETS
-
-    if card.network not in NETS:
-        raise ModelError(
-            f"model {card.name}: no such network",
-            got=card.network,
-            wanted=nearest(card.network, NETS),
-        )
     settings = dict(card.network_settings)
     if personas is not None:
         known = [persona.id for persona in card.personas]
@@ -258,13 +250,7 @@ def load_net(
                     wanted=nearest(persona, known),
                 )
         settings["personas"] = [persona for persona in known if persona in personas]
-    try:
-        with torch.random.fork_rng(devices=[]):
-            net = NETS[card.network](**settings)
-    except (TypeError, ValueError) as error:
-        raise ModelError(
-            f"model {card.name}: network {card.network} does not build: {error}"
-        ) from None
+    net = _built(card, settings)
     names = net.state_dict().keys()
     partial = personas is not None
     tensors = _tensors(Path(folder), card, lambda name: not partial or name in names)
@@ -277,6 +263,30 @@ def load_net(
             file=Path(folder) / WEIGHTS_FILE,
         ) from None
     return net.to(device=device, dtype=dtype or torch.float32).eval().requires_grad_(False)
+
+
+def _built(card: ModelCard, settings: dict[str, Any]) -> nn.Module:
+    """The network, fresh: from its `settings_type` where it has one, else from keyword arguments.
+    Building draws from the random generator, which is put back."""
+    import torch
+
+    from vfxswap.nets import NETS
+
+    if card.network not in NETS:
+        raise ModelError(
+            f"model {card.name}: no such network",
+            got=card.network,
+            wanted=nearest(card.network, NETS),
+        )
+    network = NETS[card.network]
+    settings_type = getattr(network, "settings_type", None)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            if settings_type is None:
+                return network(**settings)
+            return network(validated(settings_type, settings, error_type=ModelError))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"model {card.name}: {card.network} does not build: {error}") from None
 
 
 def _tensors(folder: Path, card: ModelCard, keep: Callable[[str], bool]) -> dict[str, torch.Tensor]:
