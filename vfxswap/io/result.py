@@ -48,15 +48,13 @@ def assemble(
         window = window.union(part.data_window)
 
     kept = {n: p for n, p in main.channels.items() if not any(_is_of_layer(n, x) for x in layers)}
-    attributes: dict[str, MetaValue] = {
-        **_exr_metadata(main.metadata),
-        "vfxswap/version": __version__,
-    }
+    attributes = _exr_metadata(main.metadata)
+    attributes["vfxswap/version"] = __version__
     for layer in layers:
         if layer.premultiplied is not None:
             attributes[f"vfxswap/{layer.name}/premultiplied"] = int(layer.premultiplied)
     attributes.update(metadata)
-    shared = {k: attributes[k] for k in _SHARED if k in attributes}
+    shared: dict[str, MetaValue] = {k: attributes[k] for k in _SHARED if k in attributes}
 
     comp = _placed(kept, main.data_window, window)
     parts = [PartToWrite(main.name or "rgba", comp, attributes, main.view)]
@@ -67,7 +65,8 @@ def assemble(
         parts.append(PartToWrite(layer.name, planes, own, main.view))
     for index, part in enumerate(others):
         named = _with_part_name(part, index)
-        own = {**_exr_metadata(part.metadata), **shared}
+        own = _exr_metadata(part.metadata)
+        own.update(shared)
         planes = _placed(named.channels, part.data_window, window)
         parts.append(PartToWrite(named.name, planes, own, part.view))
     return window, [_merged(parts)] if single_part else _unique(parts)
