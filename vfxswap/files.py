@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
@@ -36,7 +36,8 @@ def atomic_path(target: str | PathLike[str]) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise OutputError("cannot be written", got=reason, file=final) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_atomically(path: str | PathLike[str], data: bytes) -> None:
