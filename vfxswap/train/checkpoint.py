@@ -82,26 +82,37 @@ def load_checkpoint(
     A damaged checkpoint is passed over for an older one. Raises JobError when it was made with
     other `settings` (it names them) or for another network, ModelError when all are damaged.
     """
-    found = _checkpoints(folder)
-    errors: list[ModelError] = []
-    for path in reversed(found):
+    found = _newest(folder)
+    if found is None:
+        return 0
+    path, state, tensors = found
+    if settings is not None and state["settings"] != dict(settings):
+        raise JobError(
+            "the checkpoint was made with other settings",
+            file=path,
+            got=_differing(state["settings"], settings),
+            wanted=_differing(settings, state["settings"]),
+        )
+    _fill(module, optimiser, tensors, path)
+    return int(state["iteration"])
+
+
+def newest_iteration(folder: Path) -> int:
+    """The iteration that `load_checkpoint` would give, 0 without one; ModelError as there."""
+    return 0 if (found := _newest(folder)) is None else int(found[1]["iteration"])
+
+
+def _newest(folder: Path) -> tuple[Path, dict[str, Any], dict[str, Tensor]] | None:
+    """The newest whole checkpoint; None without any, ModelError when all are damaged."""
+    damage: ModelError | None = None
+    for path in reversed(_checkpoints(folder)):
         try:
-            state, tensors = _read(path)
+            return path, *_read(path)
         except ModelError as error:
-            errors.append(error)
-            continue
-        if settings is not None and state["settings"] != dict(settings):
-            raise JobError(
-                "the checkpoint was made with other settings",
-                file=path,
-                got=_differing(state["settings"], settings),
-                wanted=_differing(settings, state["settings"]),
-            )
-        _fill(module, optimiser, tensors, path)
-        return int(state["iteration"])
-    if errors:
-        raise errors[0]
-    return 0
+            damage = damage or error
+    if damage is not None:
+        raise damage
+    return None
 
 
 def _checkpoints(folder: Path) -> list[Path]:
