@@ -176,6 +176,11 @@ class Comb(nn.Module):
     def level(self) -> int:
         return self.settings.level
 
+    @property
+    def size(self) -> int:
+        """Side of the square crops in pixels."""
+        return self.settings.crop_px
+
     def forward(self, x: Tensor, persona: str, *, alpha: float = 1.0) -> Tensor:
         """`decode(encode(x))`: [B, 3, r, r] → [B, 3, r, r] in 0…1. Raises as those do."""
         return self.decode(self.encode(x, alpha=alpha), persona, alpha=alpha)

@@ -20,7 +20,7 @@ from torch import Tensor
 from vfxswap.geometry import Array, Box
 
 Filter = Literal["lanczos3", "bilinear"]
-Border = Literal["zeros", "edge"]
+Border = Literal["zeros", "clamp"]
 
 _LOBES: dict[Filter, int] = {"lanczos3": 3, "bilinear": 1}
 _TILE_PX = 256
@@ -38,7 +38,7 @@ def warp_affine(
 
     `matrix` [B, 2, 3] or [2, 3] (float64) maps *output* pixel coordinates to *input* pixel
     coordinates. A shift by whole pixels, and so the identity, copies bits. Outside the input the
-    picture is 0 ("zeros") or repeats its edge ("edge"). Lanczos overshoots beside hard edges, so
+    picture is 0 ("zeros") or repeats its edge ("clamp"). Lanczos overshoots beside hard edges, so
     warp in net space and clip mattes to 0…1 yourself.
 
     An inf or nan pixel would spread over the filter's support and, through whatever follows, over
@@ -154,7 +154,7 @@ def _needed(
     wanted = covered_window(matrix, size, margin_px=reach)
     x, y = wanted.x // grid * grid, wanted.y // grid * grid
     wanted = Box(x, y, wanted.right - x, wanted.bottom - y)
-    if border == "edge" and inside.intersection(wanted).empty:
+    if border == "clamp" and inside.intersection(wanted).empty:
         return image, np.array(matrix)
     wanted = inside.intersection(wanted)
     rows, columns = wanted.slices_in(inside)
@@ -167,7 +167,7 @@ def _window(image: Tensor, window: Box, border: Border) -> Tensor:
     common = Box(0, 0, width, height).intersection(window)
     if common == window:
         return image[:, window.y : window.bottom, window.x : window.right]
-    if border == "edge":
+    if border == "clamp":
         rows = torch.arange(window.y, window.bottom, device=image.device).clamp(0, height - 1)
         columns = torch.arange(window.x, window.right, device=image.device).clamp(0, width - 1)
         return image[:, rows][:, :, columns]
