@@ -8,7 +8,7 @@ type, its name and its bits, and every attribute its name and type.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,16 @@ from vfxswap.io.picture import FilePath, choose
 from vfxswap.io.result import assemble
 
 _EXR_MAGIC: Final = b"\x76\x2f\x31\x01"
+_TURNS: Final[Mapping[int, Callable[[Any], Any]]] = {
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.swapaxes(0, 1),
+    6: lambda p: p[::-1].swapaxes(0, 1),
+    7: lambda p: p[::-1, ::-1].swapaxes(0, 1),
+    8: lambda p: p[:, ::-1].swapaxes(0, 1),
+}
+"""What sets a camera's picture upright, by its Exif orientation."""
 
 
 def read_image(
@@ -149,20 +159,31 @@ def _type_desc(dtype: np.dtype[Any]) -> Any:
 def _other_part(path: FilePath, frame: int | None) -> Part:
     with _opened(path, frame) as source:
         spec = source.spec()
-        kinds = {oiio.UINT8: oiio.UINT8, oiio.UINT16: oiio.UINT16, oiio.HALF: oiio.HALF}
-        pixels = source.read_image(0, 0, 0, spec.nchannels, kinds.get(spec.format, oiio.FLOAT))
+        native = (oiio.UINT8, oiio.UINT16, oiio.UINT32, oiio.HALF)
+        kind = spec.format.basetype if spec.format.basetype in native else oiio.FLOAT
+        pixels = source.read_image(0, 0, 0, spec.nchannels, kind)
         if pixels is None:
             reason = _one_line(source.geterror(), path) or "pixels missing"
             raise PlateError("cannot be read", got=reason, file=path, frame=frame)
         metadata = {a.name: a.value for a in spec.extra_attribs}
+        if spec.alpha_channel < 0:
+            metadata.pop("oiio:UnassociatedAlpha", None)
+        window = Box(spec.x, spec.y, spec.width, spec.height)
+        display = Box(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
+        aspect = float(metadata.pop("PixelAspectRatio", 1.0)) or 1.0
+        orientation = int(metadata.pop("Orientation", 1))
+        if orientation in _TURNS:
+            pixels = _TURNS[orientation](pixels)
+            window = display = Box(0, 0, pixels.shape[1], pixels.shape[0])
+            aspect = 1.0 / aspect if orientation > 4 else aspect
         return Part(
             channels={
                 name: np.ascontiguousarray(pixels[..., i])
                 for i, name in enumerate(spec.channelnames)
             },
-            data_window=Box(spec.x, spec.y, spec.width, spec.height),
-            display_window=Box(spec.full_x, spec.full_y, spec.full_width, spec.full_height),
-            pixel_aspect=float(metadata.pop("PixelAspectRatio", 1.0)) or 1.0,
+            data_window=window,
+            display_window=display,
+            pixel_aspect=aspect,
             metadata=metadata,
         )
 

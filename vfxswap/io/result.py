@@ -24,6 +24,21 @@ from vfxswap.io.openexr import PartToWrite
 
 _SHARED: Final = ("timeCode", "chromaticities")
 """Attributes that the OpenEXR library wants alike in all parts."""
+_STORAGE: Final = frozenset(
+    {
+        "Orientation",
+        "planarconfig",
+        "textureformat",
+        "oiio:AverageColor",
+        "oiio:BitsPerSample",
+        "oiio:ConstantColor",
+        "oiio:RowsPerChunk",
+        "oiio:SHA-1",
+        "oiio:subimages",
+    }
+)
+"""What OpenImageIO says of a file's storage or pixels; of a result it would be untrue."""
+_STORAGE_PREFIXES: Final = ("openexr:", "tiff:", "png:", "jpeg:", "targa:", "bmp:", "webp:")
 _EXR_NAMES: Final[Mapping[str, tuple[str, str]]] = {
     "smpte:TimeCode": ("timeCode", "timecode"),
     "smpte:KeyCode": ("keyCode", "keycode"),
@@ -80,7 +95,7 @@ def _exr_metadata(metadata: Mapping[str, MetaValue]) -> dict[str, MetaValue]:
     """What describes the content, in EXR's names and types; storage and unwritable values drop."""
     kept: dict[str, MetaValue] = {}
     for name, value in metadata.items():
-        if name in STRUCTURE or name.startswith(("openexr:", "tiff:", "png:", "jpeg:", "dpx:")):
+        if name in STRUCTURE or name in _STORAGE or name.startswith(_STORAGE_PREFIXES):
             continue
         if name in _EXR_NAMES:
             name, kind = _EXR_NAMES[name]
