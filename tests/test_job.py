@@ -15,7 +15,7 @@ from vfxswap.errors import JobError, OutputError
 from vfxswap.geometry import Box
 from vfxswap.job import EffectSpec, Job, MatteSource, Output, Plate
 from vfxswap.settings import validated
-from vfxswap.shot import Shot, format_frames, parse_frames
+from vfxswap.shot import Shot
 
 MINIMAL: dict[str, Any] = {
     "version": 1,
@@ -197,37 +197,3 @@ def test_a_job_gives_its_shot_and_region() -> None:
 
 def test_without_a_range_a_job_takes_the_frames_that_were_found() -> None:
     assert validated(Job, MINIMAL).shot(found=(7, 8)).frames == (7, 8)
-
-
-def test_handles_surround_the_frames_once_and_in_order() -> None:
-    shot = Shot("p.#.exr", (1005, 1003, 1001), handles=2)
-    assert shot.frames_with_handles == (999, 1000, 1001, 1003, 1005, 1006, 1007)
-    assert Shot("p.#.exr", ()).frames_with_handles == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "frames"),
-    [
-        ("1001", (1001,)),
-        ("1-10x3", (1, 4, 7, 10)),
-        ("3-1", (3, 2, 1)),
-        ("5,1-3,2", (5, 1, 2, 3)),
-        ("-2-1", (-2, -1, 0, 1)),
-        (" 1 - 3 , 5 ", (1, 2, 3, 5)),
-    ],
-)
-def test_frame_ranges_are_fileseqs(text: str, frames: tuple[int, ...]) -> None:
-    assert parse_frames(text) == frames
-
-
-@pytest.mark.parametrize(
-    "text", ["", " ", "a", "1-", "1.5", "1-2x0.5", "1-5x0", "#", "1-999999999"]
-)
-def test_what_is_no_frame_range_is_refused(text: str) -> None:
-    with pytest.raises(JobError, match="frame range"):
-        parse_frames(text)
-
-
-@given(st.sets(st.integers(-500, 3000), min_size=1, max_size=40))
-def test_formatted_frames_read_back_sorted(frames: set[int]) -> None:
-    assert parse_frames(format_frames(frames)) == tuple(sorted(frames))

@@ -150,9 +150,9 @@ def test_personas_of_a_card_have_different_ids() -> None:
         card(personas=(AMBER, AMBER))
 
 
-def test_a_network_setting_without_a_value_is_refused() -> None:
-    with pytest.raises(ValidationError, match="leave the setting out"):
-        card(network_settings={"latent": None})
+def test_network_settings_are_kept_as_a_file_gives_them_back() -> None:
+    kept = card(network_settings={"latent": None, "levels": (1, 2.0), "deep": {"a": None, "b": 1}})
+    assert kept.network_settings == {"levels": [1, 2.0], "deep": {"b": 1}}
 
 
 def test_the_card_hash_survives_json_and_spelled_out_defaults() -> None:

@@ -77,14 +77,12 @@ class Metric(Settings):
     note: str = Field(default="", description="On what, and how to read it.")
 
 
-def _lists(value: Any) -> Any:
-    """Tuples as the lists that a file gives back."""
+def _as_stored(value: Any) -> Any:
+    """Settings as a file gives them back: tuples as lists, unset ones (None) left out."""
     if isinstance(value, list | tuple):
-        return [_lists(item) for item in value]
+        return [_as_stored(item) for item in value]
     if isinstance(value, dict):
-        return {key: _lists(item) for key, item in value.items()}
-    if value is None:
-        raise ValueError("holds None, which a card cannot state; leave the setting out")
+        return {key: _as_stored(item) for key, item in value.items() if item is not None}
     return value
 
 
@@ -97,8 +95,8 @@ class ModelCard(Settings):
     effect: str = Field(description="Effect or stage that it serves, as in swap or landmarks.")
     description: str = Field(default="", description="What it does, in a sentence.")
     network: str = Field(description="Key of vfxswap.nets.NETS.")
-    network_settings: Annotated[dict[str, JsonValue], BeforeValidator(_lists)] = Field(
-        default_factory=dict, description="Keyword arguments that build the network."
+    network_settings: Annotated[dict[str, JsonValue], BeforeValidator(_as_stored)] = Field(
+        default_factory=dict, description="Settings that build the network; unset ones left out."
     )
     crop_size: int | None = Field(
         default=None, ge=4, description="Width and height of its crop, in pixels."
