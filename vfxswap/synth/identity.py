@@ -13,7 +13,7 @@ from vfxswap.geometry import STABLE
 from vfxswap.synth.head import FACIAL_ACTIONS, Floats, head_asset
 from vfxswap.synth.paint import Complexion, neck_color, paint_skin
 
-STARTERS = {"amber": 11, "basalt": 12, "cedar": 13}
+STARTERS = {"amber": 49, "basalt": 35, "cedar": 39}
 """Seeds of the named performers that the shipped models know."""
 
 HAIR_COLORS = np.array(
@@ -95,9 +95,11 @@ class Identity:
             IRIS_COLORS[rng.integers(len(IRIS_COLORS))]
         )  # fmt: skip
         resting = np.zeros(len(FACIAL_ACTIONS), np.float32)
-        lids = rng.uniform(0.10, 0.26)
+        lids, corners = rng.uniform(0.05, 0.2), rng.uniform(0.04, 0.22)
         for name in ("eyeBlinkLeft", "eyeBlinkRight"):
             resting[FACIAL_ACTIONS.index(name)] = lids
+        for name in ("mouthSmileLeft", "mouthSmileRight"):
+            resting[FACIAL_ACTIONS.index(name)] = corners
         texture = paint_skin(np.random.default_rng([10, seed]), look, texture_rows)
         return cls(
             seed=seed,
@@ -213,7 +215,7 @@ def _look(rng: np.random.Generator, traits: _Traits, age: float) -> tuple[Comple
         hair = HAIR_COLORS[rng.choice(6, p=[0.3, 0.27, 0.17, 0.11, 0.09, 0.06])]
     else:
         hair = HAIR_COLORS[rng.choice(2, p=[0.75, 0.25])]
-    grey = float(np.clip((age - rng.uniform(0.35, 0.75)) * 2.5, 0, 0.9))
+    grey = float(np.clip((age - rng.uniform(0.45, 0.9)) * 2.5, 0, 0.85))
     hair = (hair * rng.uniform(0.8, 1.2)) * (1 - grey) + GREY * grey
     chances = [0.0, 0.08, 0.42, 0.5] if female else [0.08, 0.27, 0.55, 0.1]
     style = str(rng.choice(["bald", "buzz", "short", "long"], p=chances))
@@ -234,7 +236,7 @@ def _look(rng: np.random.Generator, traits: _Traits, age: float) -> tuple[Comple
         scalp={"bald": 0.12, "buzz": 0.7, "short": 0.88, "long": 0.9}[style],
         beard=beard,
         brow_thickness_m=float(rng.uniform(0.0032, 0.0058) * (0.82 if female else 1.05)),
-        brow_density=float(rng.uniform(0.6, 1.0)),
+        brow_density=float(rng.uniform(0.65, 0.98)),
         brow_lift_m=float(rng.uniform(-0.002, 0.002)),
         brow_arch=float(rng.uniform(-0.5, 1.6)),
         lipstick=float(rng.uniform(0.4, 0.9)) if female and rng.random() < 0.5 else 0.0,

@@ -68,7 +68,7 @@ class Scene:
 @wp.func
 def hash01(x: int, y: int, z: int):
     h = wp.uint32(x) * wp.uint32(374761393) + wp.uint32(y) * wp.uint32(668265263)
-    h = h + wp.uint32(z) * wp.uint32(2246822519)
+    h = h + wp.uint32(z) * wp.uint32(1266822519)
     h = (h ^ (h >> wp.uint32(13))) * wp.uint32(1274126177)
     h = h ^ (h >> wp.uint32(16))
     return float(h & wp.uint32(16777215)) * (1.0 / 16777216.0)
@@ -191,16 +191,16 @@ def ambient_occlusion(
 
 
 @wp.func
-def keeps(part: int, uv: wp.vec2, rest: wp.vec3, cover: float, layer: float, fine: float):
+def keeps(part: int, rest: wp.vec3, cover: float, layer: float, fine: float):
     """Cut-out hair: lashes in strips, hair in strands that thin with the shell's height."""
     if part == LASHES:
-        return noise2(uv[0] * 420.0, uv[1] * 60.0, 3) < cover
+        return noise2(rest[0] * 1900.0 + 900.0, rest[2] * 120.0, 3) < cover
     side = rest[0] * fine
     along = (rest[1] - rest[2]) * fine * 0.22
     n = 0.7 * noise2(side + 0.6 * along, along, 11) + 0.3 * noise2(side * 2.3, along * 2.1, 12)
     if part == HAIR:
         return n < cover
-    return n < cover * (1.0 - 0.55 * layer)
+    return n < cover * (1.0 - 0.42 * layer)
 
 
 @wp.kernel
@@ -208,7 +208,6 @@ def visibility(
     triangles: wp.array2d(dtype=int),
     part: wp.array(dtype=int),
     screen: wp.array(dtype=wp.vec3),
-    uv: wp.array(dtype=wp.vec2),
     rest: wp.array(dtype=wp.vec3),
     cover: wp.array(dtype=float),
     layer: wp.array(dtype=float),
@@ -254,7 +253,6 @@ def visibility(
                         qa = 1.0 - qb - qc
                         ok = keeps(
                             p,
-                            uv[ia] * qa + uv[ib] * qb + uv[ic] * qc,
                             rest[ia] * qa + rest[ib] * qb + rest[ic] * qc,
                             cover[ia] * qa + cover[ib] * qb + cover[ic] * qc,
                             layer[ia] * qa + layer[ib] * qb + layer[ic] * qc,
@@ -373,6 +371,7 @@ def shade(
             wa = 1.0 - wb - wc
             p = points[ia] * wa + points[ib] * wb + points[ic] * wc
             n = wp.normalize(normals[ia] * wa + normals[ib] * wb + normals[ic] * wc)
+            smooth_normal = n
             r = rest[ia] * wa + rest[ib] * wb + rest[ic] * wc
             q = uv[ia] * wa + uv[ib] * wb + uv[ic] * wc
             ao = openness[ia] * wa + openness[ib] * wb + openness[ic] * wc
@@ -386,7 +385,7 @@ def shade(
             factor = float(1.0)
             wrap = wp.vec3(0.35, 0.16, 0.1)
             tint = float(0.8)
-            bias = float(0.0035)
+            bias = float(0.003)
             clear = float(0.0)
             glint = n
             if pt == SKIN:
@@ -476,17 +475,17 @@ def shade(
                 spec = 0.0
                 clear = 1.0
                 wrap = wp.vec3(0.3, 0.25, 0.25)
-                bias = 0.0045
+                bias = 0.004
                 lid = wp.dot(sphere, up)
                 factor = 0.5 + 0.5 * (1.0 - wp.clamp((lid - 0.02) * 1.6, 0.0, 1.0))
                 ao = 0.62 * (0.6 + 0.4 * (1.0 - smooth(angle, 0.7, 1.1)))
                 mattes[row, column, M_EYES] = mattes[row, column, M_EYES] + weight
                 fw = 1.0
             elif pt == TEETH:
-                albedo = wp.vec3(0.62, 0.565, 0.46)
+                albedo = wp.vec3(0.68, 0.63, 0.53)
                 spec = 0.5
                 gloss = 60.0
-                ao = wp.clamp(ao * 1.1, 0.1, 0.75)
+                ao = wp.clamp(ao * 1.6, 0.2, 0.85)
                 tint = 1.0
                 mattes[row, column, M_MOUTH] = mattes[row, column, M_MOUTH] + weight
                 fw = 1.0
@@ -498,7 +497,7 @@ def shade(
                 mattes[row, column, M_MOUTH] = mattes[row, column, M_MOUTH] + weight
                 fw = 1.0
             elif pt == LASHES:
-                albedo = s.hair * 0.25
+                albedo = s.hair * 0.3 + s.skin * 0.04
                 spec = 0.0
                 ao = ao * 0.7
                 mattes[row, column, M_EYES] = mattes[row, column, M_EYES] + weight
@@ -530,7 +529,7 @@ def shade(
                 glint = n
             elif pt > EYE_RIGHT:
                 glint = n
-            shadow = lit(p, s, shadow_depth, bias)
+            shadow = lit(p + smooth_normal * 0.0025, s, shadow_depth, bias)
             facing = wp.clamp(wp.dot(glint, v), 0.0, 1.0)
             fresnel = 0.25 + 0.75 * wp.pow(1.0 - facing, 5.0)
             e = ambient(n, sh)

@@ -155,12 +155,26 @@ def _topology_weight() -> Floats:
     return weight
 
 
+@lru_cache(maxsize=1)
+def _lash_tips() -> tuple[Ints, Floats]:
+    """Lash vertices, and 0 at their roots on the lids to 1 at their tips."""
+    mesh, asset = topology(), head_asset()
+    lashes = np.unique(asset.triangles[asset.part == LASHES])
+    skin = np.unique(asset.seam_vertex[asset.triangles[asset.part == SKIN]])
+    skin = skin[asset.template[skin, 1] < -0.09]
+    gap = mesh.rest[lashes][:, None] - asset.template[skin][None]
+    distance = np.sqrt((gap**2).sum(-1)).min(1)
+    return lashes.astype(np.int32), np.clip(distance / 0.006, 0, 1).astype(np.float32)
+
+
 def hair_cover(identity: Identity) -> tuple[Floats, Floats]:
     """Opacity of cut-out vertices and lift of the shells [metres], per split vertex."""
     mesh, asset = topology(), head_asset()
     style = identity.hair
     cover, lift = np.ones(len(mesh.rest), np.float32), np.zeros(len(mesh.rest), np.float32)
-    cover[np.unique(asset.triangles[asset.part == LASHES])] = 0.45
+    lashes, tips = _lash_tips()
+    lower = mesh.rest[lashes, 2] < asset.template[asset.landmarks[36:48], 2].mean() - 0.002
+    cover[lashes] = (0.62 - 0.5 * tips) * np.where(lower, 0.45, 1.0)
     line = hairline(mesh.rest, identity.look.hairline_m, identity.look.hairline_side_m)
     shell = slice(mesh.base_count, None)
     cover[shell] = (smoothstep(line, -0.005, 0.010) * style.cover)[shell]
@@ -174,7 +188,9 @@ def hair_cover(identity: Identity) -> tuple[Floats, Floats]:
     hanging = np.unique(asset.triangles[asset.part == HAIR])
     if style.name == "long":
         z = mesh.rest[hanging, 2]
-        cover[hanging] = smoothstep(z, style.cut_m, style.cut_m + 0.06) * 1.2
+        # The helper's front edge would be a row of triangles over the ears: it thins out there.
+        thin = smoothstep(mesh.rest[hanging, 1], -0.066, -0.040)
+        cover[hanging] = smoothstep(z, style.cut_m, style.cut_m + 0.06) * 1.2 * thin
     else:
         cover[hanging] = 0.0
     return cover, lift

@@ -169,7 +169,7 @@ def paint_skin(rng: np.random.Generator, look: Complexion, rows: int) -> Array:
         soft = cv2.GaussianBlur(m.lids, (0, 0), rows / 150) * rng.uniform(0.15, 0.5)
         _over(color, shade, soft * (z > 0.727))
     brows = _brows(rng, m, look)
-    _over(color, look.hair * 0.55 + base * 0.04, brows)
+    _over(color, look.hair * 0.4 + base * 0.03, brows)
     line = hairline(m.position, look.hairline_m, look.hairline_side_m)
     edge = 0.004 * cloud(rng, m.shape, 1 / 110, 2)
     scalp = smoothstep(line + edge, -0.004, 0.009) * look.scalp * (m.inside > 0.5)
@@ -230,17 +230,17 @@ def _blush(
 
 def _marks(rng: np.random.Generator, color: Array, m: Maps, look: Complexion) -> None:
     z, y = m.position[..., 2], m.position[..., 1]
-    freckles, field = rng.random() < 0.3, cloud(rng, m.shape, 1 / 150, 1)
+    freckles, field = rng.random() < 0.3, cloud(rng, m.shape, 1 / 230, 1)
     threshold = rng.uniform(1.1, 1.7)
     if freckles:
-        spots = np.clip(field - threshold, 0, 0.5) * np.exp(-(((z - 0.70) / 0.03) ** 2))
+        spots = 0.6 * np.clip(field - threshold, 0, 0.5) * np.exp(-(((z - 0.70) / 0.03) ** 2))
         color *= 1 - (spots * (y < -0.08))[..., None] * np.array([0.5, 0.8, 0.9], np.float32)
     for _ in range(int(rng.integers(0, 4))):
         v, u = rng.random(2)
         spot = m.position[int(v * 0.8 * m.shape[0]), int(u * m.shape[1])]
         color *= 1 - (0.6 * m.near(spot, 0.0016, power=4))[..., None]
     if look.age > 0.5:
-        patches = np.clip(cloud(rng, m.shape, 1 / 40, 3) - 1.4, 0, 1) * (look.age - 0.5)
+        patches = np.clip(cloud(rng, m.shape, 1 / 60, 3) - 1.6, 0, 0.6) * (look.age - 0.5)
         color *= 1 - patches[..., None] * np.array([0.4, 0.6, 0.7], np.float32)
 
 
@@ -253,10 +253,10 @@ def _beard(
     moustache = np.exp(-(((z - 0.676) / 0.0065) ** 2)) * smoothstep(-across, -0.03, -0.02)
     moustache *= y < -0.11
     jaw = smoothstep(-z, -0.664, -0.640) * smoothstep(z, 0.592, 0.612) * (y < -0.03)
-    sides = smoothstep(across, 0.045, 0.058) * smoothstep(-z, -0.735, -0.68) * (y < -0.05)
+    sides = smoothstep(across, 0.052, 0.062) * smoothstep(-z, -0.725, -0.68) * (y < -0.05)
     where = np.clip(np.maximum(moustache, jaw + sides * smoothstep(z, 0.6, 0.62)), 0, 1)
     where = where * (1 - m.lips)
-    amount = np.clip(look.beard * (0.85 + 0.22 * grain + 0.15 * patch), 0, 0.95) * where
+    amount = np.clip(look.beard * (0.85 + 0.2 * grain + 0.08 * patch), 0, 0.95) * where
     if look.beard > 0:
         _over(color, look.hair * 0.7 + base * 0.08, amount)
     return np.asarray(amount, np.float32)
@@ -279,8 +279,8 @@ def _brows(rng: np.random.Generator, m: Maps, look: Complexion) -> Array:
         width = look.brow_thickness_m * (1 - 0.62 * t) * (0.7 + 0.6 * np.minimum(1, t * 5))
         away = np.hypot(across - np.clip(across, along[0], along[-1]), z - middle) / width
         strokes = 0.5 + 0.5 * np.sin(x * side * 1500 + z * 2300 * (1 - 1.6 * t) + 3 * wobble)
-        strokes = np.clip(0.6 + 0.45 * (strokes - 0.5) * 1.6 + 0.15 * gaps, 0, 1)
-        alpha = np.clip(1.5 - away, 0, 1) * look.brow_density * strokes
+        strokes = np.clip(0.78 + 0.4 * (strokes - 0.5) + 0.1 * gaps, 0, 1)
+        alpha = smoothstep(-away, -1.35, -0.45) * look.brow_density * strokes
         brows = np.maximum(brows, alpha * (x * side > 0) * (y < -0.09))
     return np.asarray(np.clip(brows, 0, 1), np.float32)
 

@@ -156,8 +156,8 @@ def render(
     wp.launch(
         k.visibility,
         count,
-        [static["triangles"], static["part"], screen_device, static["uv"], static["rest"],
-         drawn["cover"], static["layer"], identity.hair.fine],
+        [static["triangles"], static["part"], screen_device, static["rest"], drawn["cover"],
+         static["layer"], identity.hair.fine],
         [keys],
         device=device,
     )  # fmt: skip

@@ -1,0 +1,76 @@
+"""Rendered faces as the shards that landmark training reads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vfxswap.synth.crops import LANDMARK_CROPS, render_crops
+from vfxswap.synth.head import head_asset
+from vfxswap.train.landmark_data import shard_file, write_shard
+
+LOOSE_CROPS = replace(LANDMARK_CROPS, tightness=(1.75, 2.15), jitter=0.03)
+"""Framing with room around the face, for training to shift, turn and scale in."""
+
+
+class _Order(NamedTuple):
+    folder: Path
+    shard: int
+    pictures: int
+    size: int
+    seed: int
+
+
+def render_pictures(
+    folder: Path,
+    *,
+    shards: int,
+    per_shard: int = 300,
+    size: int = 128,
+    seed: int = 1,
+    processes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Renders the shards that `folder` does not have yet, in `processes` processes.
+
+    A shard depends on `seed`, its number, `per_shard` and `size` alone. `progress` hears shards
+    done and wanted. Raises JobError without the synthetic performers' extra.
+    """
+    missing = [k for k in range(shards) if not shard_file(folder, k).exists()]
+    orders = [_Order(folder, k, per_shard, size, seed + k) for k in missing]
+    head_asset()
+    done = shards - len(missing)
+    # Spawned, not forked: torch and warp keep threads that a fork would lose.
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=_single_thread) as pool:
+        for _ in pool.imap_unordered(_render_shard, orders):
+            done += 1
+            if progress is not None:
+                progress(done, shards)
+
+
+def _single_thread() -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _render_shard(order: _Order) -> int:
+    batches = list(
+        render_crops(order.pictures, order.size, seed=order.seed, recipe=LOOSE_CROPS, processes=0)
+    )
+    write_shard(
+        order.folder,
+        order.shard,
+        pictures=np.concatenate([b.rgb for b in batches]),
+        points=np.concatenate([b.landmarks for b in batches]),
+        identity=np.concatenate([b.seeds for b in batches]),
+    )
+    return order.shard
