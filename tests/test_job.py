@@ -92,6 +92,13 @@ def test_the_schema_is_one_and_refuses_what_reading_refuses(tmp_path: Path) -> N
         jsonschema.validate({k: v for k, v in MINIMAL.items() if k != "version"}, schema)
 
 
+def test_the_order_of_settings_leaves_no_trace_in_the_file(tmp_path: Path) -> None:
+    for name, settings_ in (("a", {"mix": 1.0, "bands": 5}), ("b", {"bands": 5, "mix": 1.0})):
+        effect = {"effect": "swap", "settings": settings_}
+        validated(Job, MINIMAL | {"effects": [effect]}).write(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_paths_in_a_job_file_are_relative_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +171,7 @@ def test_a_wrong_job_is_told_by_file_and_field(
         ('{"version": 1, "seed": 1, "seed": 2}', "key seed appears twice"),
         ('{"version": 1, "effects": [{"settings": {"mix": NaN}}]}', "NaN is no JSON number"),
         ("[1]", "not a job"),
+        ("[" * 100_000, "no valid JSON"),
         ('{"plate": {}}', "not a job"),
         ("\xff", "no valid JSON"),
     ],
@@ -186,6 +194,18 @@ def test_a_job_that_cannot_be_written_leaves_the_folder_as_it_was(tmp_path: Path
     with pytest.raises(OutputError, match=r"job\.json"):
         validated(Job, MINIMAL).write(tmp_path / "job.json")
     assert [entry.name for entry in tmp_path.iterdir()] == ["job.json"]
+
+
+def test_a_job_with_a_number_that_json_lacks_is_not_written(tmp_path: Path) -> None:
+    effect = {"effect": "swap", "settings": {"mix": float("inf")}}
+    with pytest.raises(JobError, match=r"job\.json: job cannot be written as JSON"):
+        validated(Job, MINIMAL | {"effects": [effect]}).write(tmp_path / "job.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_byte_order_mark_before_a_job_is_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(MINIMAL), encoding="utf-8-sig")
+    assert Job.read(tmp_path / "job.json").version == 1
 
 
 def test_a_job_gives_its_shot_and_region() -> None:

@@ -14,6 +14,7 @@ from vfxswap.errors import JobError, ModelError
 from vfxswap.settings import (
     Keyframes,
     Settings,
+    describe,
     is_keyframed,
     settings_at,
     settings_at_keys,
@@ -65,6 +66,14 @@ def test_beyond_the_keys_the_last_value_is_held(
     curve = Keyframes(keys=keys, interpolation=interpolation)
     assert curve.at(min(keys) - far) == keys[min(keys)]
     assert curve.at(max(keys) + far) == keys[max(keys)]
+
+
+@given(NUMBERS, INTERPOLATIONS)
+def test_between_two_equal_keys_the_value_is_exactly_theirs(
+    number: float, interpolation: Any
+) -> None:
+    curve = Keyframes(keys={0: number, 97: number}, interpolation=interpolation)
+    assert {curve.at(frame) for frame in range(98)} == {number}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +137,14 @@ def test_a_wrong_setting_is_named_in_one_sentence(spec: dict[str, Any], sentence
     with pytest.raises(JobError, match=sentence) as raised:
         settings_at_keys(spec, Blend)
     assert "\n" not in str(raised.value)
+
+
+def test_a_description_says_which_settings_may_be_keyframed() -> None:
+    rows = {row["name"]: row["keyframes"] for row in describe(Blend)}
+    assert [name for name, may in rows.items() if may] == ["mix", "gain", "bands", "grain"]
+    for name in set(Blend.model_fields) - {"mix", "gain", "bands", "grain"}:
+        with pytest.raises(JobError, match="cannot be keyframed"):
+            settings_at({name: {"keys": {"1": 1.0}}}, Blend, 1)
 
 
 def test_validated_raises_the_error_asked_for_with_the_file() -> None:

@@ -11,8 +11,8 @@ from vfxswap.shot import Shot, format_frames, parse_frames
 
 
 def test_handles_surround_the_frames_once_and_in_order() -> None:
-    shot = Shot("p.#.exr", (1005, 1003, 1001), handles=2)
-    assert shot.frames_with_handles == (999, 1000, 1001, 1003, 1005, 1006, 1007)
+    shot = Shot("p.#.exr", (1026, 1024, 1022), handles=2)
+    assert shot.frames_with_handles == (1020, 1021, 1022, 1024, 1026, 1027, 1028)
     assert Shot("p.#.exr", ()).frames_with_handles == ()
 
 
@@ -31,9 +31,7 @@ def test_frame_ranges_are_fileseqs(text: str, frames: tuple[int, ...]) -> None:
     assert parse_frames(text) == frames
 
 
-@pytest.mark.parametrize(
-    "text", ["", " ", "a", "1-", "1.5", "1-2x0.5", "1-5x0", "#", "1-999999999"]
-)
+@pytest.mark.parametrize("text", ["", " ", "a", "1-", "1.5", "1-2x0.5", "1-5x0", "#", "1-2000000"])
 def test_what_is_no_frame_range_is_refused(text: str) -> None:
     with pytest.raises(JobError, match="frame range"):
         parse_frames(text)

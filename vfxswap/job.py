@@ -140,13 +140,13 @@ class Job(Settings):
         file = Path(path)
         try:
             data = json.loads(
-                file.read_text(encoding="utf-8"),
+                file.read_text(encoding="utf-8-sig"),
                 object_pairs_hook=_without_repeats,
                 parse_constant=_no_constant,
             )
         except OSError as error:
             raise JobError(f"job cannot be read: {error.strerror}", file=file) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise JobError(f"job is no valid JSON: {error}", file=file) from None
         if not isinstance(data, dict) or "version" not in data:
             raise JobError("not a job", wanted='a JSON object with "version"', file=file)
@@ -158,10 +158,17 @@ class Job(Settings):
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the job as canonical JSON (keys sorted, defaults spelled out, absolute paths),
-        complete or not at all. Raises OutputError."""
-        content = self.resolved(Path.cwd()).model_dump(mode="json")
-        text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        write_atomically(path, (text + "\n").encode())
+        complete or not at all. Raises OutputError, and JobError for a setting (inf, nan) that
+        JSON cannot hold."""
+        content = self.resolved(Path.cwd()).model_dump()
+        try:
+            text = json.dumps(
+                content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False
+            )
+            data = (text + "\n").encode()
+        except ValueError as error:
+            raise JobError(f"job cannot be written as JSON: {error}", file=path) from None
+        write_atomically(path, data)
 
     def resolved(self, folder: str | os.PathLike[str]) -> Self:
         """The same job with every relative path taken from `folder` and made absolute."""

@@ -36,12 +36,14 @@ E = TypeVar("E", bound=VfxSwapError)
 
 
 def describe(settings: type[Settings]) -> list[dict[str, Any]]:
-    """The fields of a settings model for generators: name, type, default, range, unit, help."""
+    """The fields of a settings model for generators: name, type, default, range, unit, help, and
+    whether a job may keyframe it."""
     schema = settings.model_json_schema()
     rows = []
     for name, field in schema.get("properties", {}).items():
         row = {"name": name, **{k: v for k, v in field.items() if k != "title"}}
         row["help"] = row.pop("description", "")
+        row["keyframes"] = _scalar(settings.model_fields[name].annotation) is not None
         rows.append(row)
     return rows
 
@@ -70,7 +72,7 @@ class Keyframes(Settings):
             return self.keys[frames[0]]
         before = frames[after - 1]
         low = self.keys[before]
-        if after == len(frames) or before == frame or self._stepped:
+        if after == len(frames) or self._stepped:
             return low
         high = self.keys[frames[after]]
         t = (frame - before) / (frames[after] - before)
