@@ -118,6 +118,13 @@ def test_names_of_persons_do_not_fit_an_id(name: str) -> None:
         Persona(id=name, synthetic=True)
 
 
+@pytest.mark.parametrize("name", ["a.b", "7th"])
+def test_a_persona_id_is_fit_for_tensor_names(name: str) -> None:
+    assert consent(granted_by=name).granted_by == name
+    with pytest.raises(ValidationError):
+        Persona(id=name, synthetic=True)
+
+
 @pytest.mark.parametrize(
     "changed",
     [

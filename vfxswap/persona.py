@@ -29,8 +29,8 @@ face set, taken as a feature reference, measured for a prescription estimate."""
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 """Lower-case letters, digits, `_`, `.`, `-`: fit for a file name, unfit for a person's name."""
-PersonaId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-"""As `Id`, without dots: it is a part of tensor names."""
+PersonaId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+"""As `Id`, without dots and with a letter first: it is a part of tensor names."""
 ShowName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
