@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vfxswap import color
-from vfxswap.ops.grain import STOP, grain_of, restore_highlights
+from vfxswap.ops.grain import STOP, grain_of, restore_highlights, without_highlights
 
 SIZE = 96
 
@@ -62,3 +62,10 @@ def test_an_empty_matte_and_broken_pixels_give_finite_grain() -> None:
     plate[..., 3, 3], plate[..., 5, 5] = torch.nan, torch.inf
     assert float(grain_of(plate, torch.zeros(1, 1, SIZE, SIZE)).abs().max()) == 0.0
     assert bool(torch.isfinite(grain_of(plate, torch.ones(1, 1, SIZE, SIZE))).all())
+
+
+def test_a_plate_without_highlights_lies_within_three_stops_of_the_mean() -> None:
+    plate, mean = _ramp(), torch.full((1, 3, 1, 1), 0.4)
+    plate[..., 3, 3] = torch.inf
+    assert float(without_highlights(plate, mean).max()) < 0.4 + 3 * STOP
+    assert torch.equal(without_highlights(_ramp(), mean), _ramp())

@@ -16,18 +16,26 @@ STOP = 1.0 / 17.52
 MAD_TO_SIGMA = 1.4826
 
 
-def restore_highlights(
-    image: Tensor, plate: Tensor, mean: Tensor, *, amount: float, from_stops: float = 2.0
-) -> Tensor:
+HIGHLIGHT_STOPS = 2.0
+"""How far above the face's mean a highlight begins; one stop higher it counts in full."""
+
+
+def restore_highlights(image: Tensor, plate: Tensor, mean: Tensor, *, amount: float) -> Tensor:
     """Puts glints of `plate` back on `image`, at full scale.
 
-    A pixel counts as a highlight by how far its brightest channel lies above `mean` [B, 3, 1, 1]
-    (the face's mean colour): not at all at `from_stops`, fully one stop higher.
+    A pixel counts as a highlight by how far its brightest channel lies above `mean` [B, 3, 1, 1],
+    the face's mean colour.
     """
-    above = (plate - mean).amax(1, keepdim=True) / STOP - from_stops
+    above = (plate - mean).amax(1, keepdim=True) / STOP - HIGHLIGHT_STOPS
     weight = torch.nan_to_num(above, nan=0.0).clamp(0, 1)
     weight = amount * weight * weight * (3 - 2 * weight)
     return torch.where(weight > 0, image + weight * (plate - image), image)
+
+
+def without_highlights(plate: Tensor, mean: Tensor) -> Tensor:
+    """`plate` with what `restore_highlights` would put back cut off: glints then leave no halo in
+    a blend's coarse levels."""
+    return torch.minimum(plate, mean + STOP * (HIGHLIGHT_STOPS + 0.5))
 
 
 def grain_of(plate: Tensor, matte: Tensor) -> Tensor:

@@ -1,0 +1,341 @@
+"""Persona swap: align, encode and decode with a comb network, blend back.
+
+Source: US 2020/0372621 A1 (see the README on patents), paragraphs 52–58, Fig. 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self, cast
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vfxswap import color
+from vfxswap.align.crop import apply, crop_matrix, outline
+from vfxswap.effects.base import EffectResult, Frame, LoadedNet, Models, Prepared
+from vfxswap.geometry import Array, Box, Face
+from vfxswap.image import Layer, Pixels
+from vfxswap.nets.run import FastComb, accelerated
+from vfxswap.ops.blend import multiband_blend
+from vfxswap.ops.convert import to_pixels, to_tensor
+from vfxswap.ops.grain import grain_of, restore_highlights, without_highlights
+from vfxswap.ops.matte import feather_inwards, grow, levels, polygon_matte
+from vfxswap.ops.normalise import denormalise, normalise
+from vfxswap.ops.warp import between_windows, covered_window, inverted, warp_affine
+from vfxswap.persona import ModelCard
+from vfxswap.settings import Settings
+
+MAX_CROP = 2048
+UNTOUCHED = 1e-3
+"""Mattes below this are 0: resampling leaves crumbs that would mark plate pixels as changed."""
+
+
+class SwapSettings(Settings):
+    """What an artist sets. Pixels are plate pixels."""
+
+    persona: str = Field(
+        default="", description="Persona for every face that is not named in faces."
+    )
+    faces: dict[str, str] = Field(
+        default_factory=dict,
+        description="Persona by face id, as in the tracks; an empty name leaves that face alone.",
+    )
+    performer: str = Field(
+        default="",
+        description="Persona of the performer on the plate, where the comb has it: the ratio of "
+        "their skin colours is then known.",
+    )
+    amount: float = Field(default=1.0, ge=0, le=1, description="Mix from plate (0) to swap (1).")
+    color_match: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="1 keeps the mean colour of the face on the plate, 0 gives the persona's own "
+        "(its hue alone where the performer is not named).",
+    )
+    plate_levels: int = Field(
+        default=2,
+        ge=0,
+        le=6,
+        description="Coarsest blend levels that come from the plate: its light and colour.",
+    )
+    blend_bands: int = Field(
+        default=0,
+        ge=0,
+        le=11,
+        description="Levels of the blend pyramid; 0 takes all that the crop has.",
+    )
+    crop_size: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_CROP,
+        description="Side of the aligned crop in which the blend is done; 0 fits the plate.",
+        json_schema_extra={"unit": "px"},
+    )
+    matte_grow_px: float = Field(
+        default=0.0,
+        ge=-500,
+        le=500,
+        description="Grows the face matte, or shrinks it below 0.",
+        json_schema_extra={"unit": "px"},
+    )
+    matte_feather_px: float = Field(
+        default=0.0,
+        ge=0,
+        le=500,
+        description="Softens the matte inwards; the outline never spreads.",
+        json_schema_extra={"unit": "px"},
+    )
+    matte_black: float = Field(default=0.0, ge=0, le=1, description="Matte value that becomes 0.")
+    matte_white: float = Field(default=1.0, ge=0, le=1, description="Matte value that becomes 1.")
+    highlights: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the plate's highlights put back on the face."
+    )
+    grain: float = Field(
+        default=1.0, ge=0, le=2, description="Share of the plate's grain put back on the face."
+    )
+    min_score: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Faces that the detector is less sure of are left alone.",
+    )
+
+    def persona_of(self, face_id: int) -> str:
+        """The persona for a face; "" for none."""
+        return self.faces.get(str(face_id), self.persona)
+
+
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """A swapped face on its piece of the plate: [h, w(, C)] over `box`, net space."""
+
+    box: Box
+    change: Pixels
+    swap: Pixels
+    outline: Pixels
+    matte: Pixels
+    uv: Pixels
+
+
+class Swap:
+    """Effect `swap`. Layers: swap_face, swap_matte, swap_conf, swap_id, swap_uv."""
+
+    name: ClassVar[str] = "swap"
+    settings_type: ClassVar[type[Settings]] = SwapSettings
+
+    def __init__(self, combs: Mapping[str, LoadedNet], device: torch.device) -> None:
+        """`combs` by persona; their networks are `FastComb`s on `device`."""
+        self._combs = combs
+        self._device = device
+
+    @classmethod
+    def load(cls, settings: Sequence[Settings], models: Models, device: torch.device) -> Self:
+        wanted = {p for s in settings for p in cls.likenesses(s)}
+        combs: dict[str, LoadedNet] = {}
+        fast: dict[int, nn.Module] = {}
+        for persona in sorted(wanted):
+            loaded = models.for_persona(persona)
+            net = fast.setdefault(id(loaded.net), accelerated(loaded.net))
+            combs[persona] = LoadedNet(loaded.card, net)
+        return cls(combs, device)
+
+    @classmethod
+    def likenesses(cls, settings: Settings) -> tuple[str, ...]:
+        swap = cast(SwapSettings, settings)
+        return tuple(sorted({swap.persona, *swap.faces.values()} - {""}))
+
+    def prepare(self, frames: Iterable[Frame]) -> Prepared:
+        return {}
+
+    def __call__(self, frame: Frame, settings: Settings, prepared: Prepared) -> EffectResult:
+        swap = cast(SwapSettings, settings)
+        canvas = _Canvas(frame)
+        notes: list[str] = []
+        for face in sorted(frame.faces, key=lambda f: f.id):
+            persona = swap.persona_of(face.id)
+            if not persona:
+                notes.append(f"face {face.id} has no persona and is left alone")
+            elif face.score < swap.min_score:
+                notes.append(f"face {face.id} scores {face.score:.2f} and is left alone")
+            elif (patch := self._swap_face(canvas.net, frame, face, persona, swap)) is not None:
+                canvas.put(face, patch, amount=swap.amount)
+        if not frame.faces:
+            notes.append("no face found: the plate goes through")
+        return canvas.result(notes)
+
+    def _swap_face(
+        self, plate: Tensor, frame: Frame, face: Face, persona: str, swap: SwapSettings
+    ) -> _Patch | None:
+        """One face, aligned, decoded as `persona` and blended in the crop; None off the plate."""
+        loaded = self._combs[persona]
+        comb = cast(FastComb, loaded.net)
+        size = swap.crop_size or _fitting_size(face, comb.size, frame.pixel_aspect)
+        matrix = crop_matrix(face.points, size=size, pixel_aspect=frame.pixel_aspect)
+        box = covered_window(inverted(matrix), (size, size)).intersection(frame.data_window)
+        if box.empty:
+            return None
+        plate = plate.to(self._device)
+        target = _to_crop(plate, matrix, size, frame.data_window)
+        small = crop_matrix(face.points, size=comb.size, pixel_aspect=frame.pixel_aspect)
+        seen = _to_crop(plate, small, comb.size, frame.data_window)
+
+        edge = outline(face.points)
+        normal, mean = normalise(seen, self._polygon(edge, small, comb.size))
+        own = persona.rpartition("/")[2]  # a model may be named before the persona
+        step = _color_step(loaded.card, own, mean, swap)
+        source = denormalise(comb.swap(normal, own), mean + step)
+        source = _resized(source, size)
+
+        px = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+        whole = self._polygon(edge, matrix, size)
+        matte = grow(whole, px * swap.matte_grow_px)
+        matte = feather_inwards(matte, px * swap.matte_feather_px)
+        matte = levels(matte, black=swap.matte_black, white=swap.matte_white)
+
+        source = source + swap.grain * grain_of(target, matte)
+        matt = without_highlights(target, mean)
+        change = -matt + multiband_blend(
+            source, matt, matte, target_levels=swap.plate_levels, bands=swap.blend_bands or None
+        )
+        blended = restore_highlights(target + change, target, mean, amount=swap.highlights)
+        source = restore_highlights(source, target, mean, amount=swap.highlights)
+        back = torch.cat([blended - target, source, whole, matte], 1)
+        patch = to_pixels(_to_plate(back, matrix, box))
+        return _Patch(
+            box,
+            change=patch[..., :3],
+            swap=patch[..., 3:6],
+            outline=_settled(patch[..., 6]),
+            matte=_settled(patch[..., 7]),
+            uv=_crop_uv(matrix, size, box),
+        )
+
+    def _polygon(self, edge: Array, matrix: Array, size: int) -> Tensor:
+        return polygon_matte(torch.as_tensor(apply(matrix, edge)), (size, size)).to(self._device)
+
+
+def _color_step(card: ModelCard, persona: str, mean: Tensor, swap: SwapSettings) -> Tensor:
+    """Net-space step from the performer's skin to the persona's, [1, 3, 1, 1]."""
+    own = _mean_of(card, persona, mean)
+    if card.persona(swap.performer) is not None:
+        step = own - _mean_of(card, swap.performer, mean)
+    else:
+        # Exposure of an unknown performer is unknown: only the hue may change.
+        step = (own - mean) - (own - mean).mean(1, keepdim=True)
+    return (1 - swap.color_match) * step
+
+
+class _Canvas:
+    """A frame's pixels and layers while faces are put on it one after the other."""
+
+    def __init__(self, frame: Frame) -> None:
+        height, width = frame.rgb.shape[:2]
+        self._frame = frame
+        self.net = to_tensor(color.to_net(frame.rgb))
+        self._rgb = frame.rgb.copy()
+        self._matte = np.zeros((height, width), np.float32)
+        self._face = np.zeros((height, width, 4), np.float32)
+        self._mattes = np.zeros((height, width, 4), np.float32)
+        self._conf = np.zeros((height, width, 1), np.float32)
+        self._id = np.zeros((height, width, 1), np.float32)
+        self._uv = np.zeros((height, width, 2), np.float32)
+
+    def put(self, face: Face, patch: _Patch, *, amount: float) -> None:
+        """Adds a face over those before it. Holdout and garbage mattes keep the plate in front."""
+        area = patch.box.slices_in(self._frame.data_window)
+        holdout = self._input("holdout", area)
+        keep = (1 - holdout) * (1 - self._input("garbage", area))
+        matte = _settled(patch.matte * keep)
+        plate = self._rgb[area]
+        inside = (matte > 0)[..., None]
+        net = color.to_net(plate)
+        blended = color.from_net((net + patch.change).astype(np.float32))
+        mix = np.float32(amount) * keep[..., None]
+        with np.errstate(invalid="ignore"):
+            mixed = plate + mix * (blended - plate)
+        whole = mix == 1
+        self._rgb[area] = np.where(inside, np.where(whole, blended, mixed), plate)
+
+        alpha = matte[..., None]
+        rgba = np.concatenate([color.from_net(patch.swap) * alpha, alpha], -1)
+        self._face[area] = np.where(inside, rgba + self._face[area] * (1 - alpha), self._face[area])
+        self._matte[area] = np.maximum(self._matte[area], matte)
+        planes = (matte, patch.outline * keep, patch.outline * holdout, np.zeros_like(matte))
+        self._mattes[area] = np.maximum(self._mattes[area], np.stack(planes, -1))
+        self._conf[area] = np.where(inside, np.float32(face.confidence.mean()), self._conf[area])
+        self._id[area] = np.where(inside, np.float32(face.id + 1), self._id[area])
+        self._uv[area] = np.where(patch.uv[..., :1] >= 0, patch.uv, self._uv[area])
+
+    def result(self, notes: list[str]) -> EffectResult:
+        layers = (
+            Layer("swap_face", ("red", "green", "blue", "alpha"), self._face, "color", True),
+            Layer("swap_matte", ("red", "green", "blue", "alpha"), self._mattes, "matte"),
+            Layer("swap_conf", ("red",), self._conf, "matte"),
+            Layer("swap_id", ("red",), self._id, "data"),
+            Layer("swap_uv", ("red", "green"), self._uv, "data"),
+        )
+        return EffectResult(self._rgb, self._matte, layers, tuple(notes))
+
+    def _input(self, role: str, area: tuple[slice, slice]) -> Pixels:
+        matte = self._frame.mattes.get(role)
+        shape = self._matte[area].shape
+        return np.zeros(shape, np.float32) if matte is None else np.clip(matte[area], 0, 1)
+
+
+def _fitting_size(face: Face, least: int, pixel_aspect: float) -> int:
+    """Smallest crop, a power of two times `least`, that loses no plate resolution."""
+    matrix = crop_matrix(face.points, size=least, pixel_aspect=pixel_aspect)
+    # Rows of the linear part are crop pixels a plate pixel; on a squeezed plate x counts most.
+    scale = float(np.linalg.norm(matrix[:, :2], axis=0).min())
+    size = least
+    while scale < 1 and size < MAX_CROP:
+        size, scale = 2 * size, 2 * scale
+    return size
+
+
+def _to_crop(plate: Tensor, matrix: Array, size: int, window: Box) -> Tensor:
+    to_plate = between_windows(inverted(matrix), input=(window.x, window.y))
+    return warp_affine(plate, to_plate, (size, size), border="clamp")
+
+
+def _to_plate(crop: Tensor, matrix: Array, box: Box) -> Tensor:
+    to_crop = between_windows(matrix, output=(box.x, box.y))
+    return warp_affine(crop, to_crop, (box.height, box.width))
+
+
+def _resized(image: Tensor, size: int) -> Tensor:
+    """[B, C, s, s] to the crop's size, by the same filter as every other resampling."""
+    ratio = image.shape[-1] / size
+    if ratio == 1:
+        return image
+    matrix = np.array([[ratio, 0, 0], [0, ratio, 0]], np.float64)
+    return warp_affine(image, matrix, (size, size), border="clamp")
+
+
+def _crop_uv(matrix: Array, size: int, box: Box) -> Pixels:
+    """ST map [h, w, 2] of the crop over `box`: (0, 0) bottom left; -1 outside the crop."""
+    x, y = np.meshgrid(np.arange(box.width) + box.x + 0.5, np.arange(box.height) + box.y + 0.5)
+    points = apply(matrix, np.stack([x, y], -1))
+    u, v = points[..., 0] / size, 1 - points[..., 1] / size
+    inside = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
+    return np.where(inside[..., None], np.stack([u, v], -1), -1).astype(np.float32)
+
+
+def _settled(matte: Pixels) -> Pixels:
+    """Clipped to 0…1, with resampling crumbs set to exactly 0."""
+    clipped = np.clip(matte, 0, 1)
+    return np.where(clipped < UNTOUCHED, np.float32(0), clipped)
+
+
+def _mean_of(card: ModelCard, persona: str, otherwise: Tensor) -> Tensor:
+    """A persona's mean colour [1, 3, 1, 1] in net space; `otherwise` where the card has none."""
+    found = card.persona(persona)
+    if found is None or found.net_mean is None:
+        return otherwise
+    mean = torch.tensor(found.net_mean, dtype=otherwise.dtype, device=otherwise.device)
+    return mean.view(1, 3, 1, 1)
