@@ -5,6 +5,7 @@ The file holds, beside `"format": "vfxswap-tracks"` and `"version": 1`,
 * `plate`: which plate was tracked: file pattern (name without folder, frame number as `#`),
   frame range, width and height of the display window, pixel aspect;
 * `model`: name and SHA-256 of the landmark weights;
+* `state`: hash of the plate's files at tracking time, "" where nobody keeps track of it;
 * `automatic`: view → frame → list of faces. A face has `id` (one performer through the shot),
   `score` 0…1, `points` 70 × [x, y] in plate pixels (x right, y down, centres at +0.5; iBUG-68,
   then the subject's right and left pupil) and `confidence` 70 × 0…1. A tracked frame without a
@@ -151,6 +152,7 @@ class Tracks(Settings):
     version: Literal[1] = VERSION
     plate: PlateIdentity
     model: TrackerModel = TrackerModel()
+    state: str = ""
     automatic: dict[str, dict[int, tuple[FaceRecord, ...]]] = Field(default_factory=dict)
     edits: dict[str, dict[int, tuple[FaceEdit, ...]]] = Field(default_factory=dict)
 

@@ -1,0 +1,58 @@
+"""The application: its commands, and what errors become."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import vfxswap
+from vfxswap.cli import catalogue, effect, jobs, making
+from vfxswap.errors import VfxSwapError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 may be tried again, 2 bad job or usage, 143
+    cancelled after the frame in hand."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        application(given)(given, prog_name="vfxswap")
+    except VfxSwapError as error:
+        print(f"vfxswap: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def application(given: Sequence[str]) -> typer.Typer:
+    """The commands. Options of an effect are generated only for the command that was `given`:
+    its settings lie beside networks, which take seconds to import."""
+    app = typer.Typer(
+        name="vfxswap",
+        help="Compositing effects by small networks on scene-linear EXR plates.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        add_completion=False,
+    )
+    app.callback()(_root)
+    effect.add_commands(app, chosen=given[0] if given else "")
+    jobs.add_commands(app)
+    catalogue.add_commands(app)
+    making.add_commands(app)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vfxswap {vfxswap.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Version, then exit."),
+    ] = False,
+) -> None:
+    """Compositing effects by small networks on scene-linear EXR plates."""

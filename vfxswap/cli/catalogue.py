@@ -1,0 +1,129 @@
+"""Commands that tell what is there: models, describe, doctor."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds models, describe and doctor."""
+    models = typer.Typer(help="Models and their cards.", no_args_is_help=True)
+    models.command("list")(_list)
+    models.command("show")(_show)
+    app.add_typer(models, name="models")
+    app.command("describe")(_describe)
+    app.command("doctor")(_doctor)
+
+
+def _list(json: AsJson = False) -> None:
+    """List the models that are installed."""
+    from vfxswap.errors import ModelError
+    from vfxswap.io.weights import list_models
+
+    broken: list[ModelError] = []
+    rows = [model.row() for model in list_models(broken=broken)]
+    if json:
+        typer.echo(json_module.dumps(rows, indent=2))
+    for row in [] if json else rows:
+        personas = ", ".join(row["personas"]) or "-"
+        kind = "synthetic" if row["synthetic"] else "consented"
+        typer.echo(
+            f"{row['name']:<16} {row['effect']:<12} {row['licence']:<12} {kind:<10} "
+            f"{row['sha256'][:12]}  {personas}"
+        )
+    if broken:
+        for error in broken:
+            typer.echo(f"vfxswap: {error}", err=True)
+        raise typer.Exit(broken[0].exit_code)
+
+
+def _show(
+    name: Annotated[str, typer.Argument(help="Name of a model, or its folder.")],
+    json: AsJson = False,
+) -> None:
+    """Show a model's card, and check its weights against it."""
+    from vfxswap.io.weights import find_model, load_tensors
+
+    model = find_model(name)
+    load_tensors(model.folder, model.card)
+    card = model.card.model_dump(mode="json")
+    if json:
+        typer.echo(json_module.dumps({**card, "folder": str(model.folder)}, indent=2))
+        return
+    typer.echo(f"{model.folder}: card and weights are whole")
+    _print_card(card)
+
+
+def _print_card(card: dict[str, Any], indent: str = "") -> None:
+    for key, value in card.items():
+        if value in (None, "", [], {}):
+            continue
+        if isinstance(value, dict):
+            typer.echo(f"{indent}{key}:")
+            _print_card(value, indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            typer.echo(f"{indent}{key}:")
+            for row in value:
+                _print_card(row, indent + "  ")
+                typer.echo("")
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+            typer.echo(f"{indent}{key}: {shown}")
+
+
+def _describe(
+    effect: Annotated[str | None, typer.Argument(help="Only this effect.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Describe effects and their settings, as hosts generate their knobs from."""
+    import inspect
+
+    import vfxswap
+    from vfxswap.effects import EFFECTS
+    from vfxswap.errors import JobError
+    from vfxswap.job import Job
+    from vfxswap.settings import describe, nearest
+
+    if effect is not None and effect not in EFFECTS:
+        raise JobError("no such effect", got=effect, wanted=nearest(effect, EFFECTS))
+    effects: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "help": inspect.getdoc(kind) or "",
+            "settings": describe(kind.settings_type),
+        }
+        for name, kind in EFFECTS.items()
+        if effect in (None, name)
+    ]
+    if json:
+        content = {
+            "version": vfxswap.__version__,
+            "effects": effects,
+            "job_schema": Job.json_schema(),
+        }
+        typer.echo(json_module.dumps(content, indent=2))
+        return
+    for row in effects:
+        typer.echo(f"{row['name']}: {row['help']}")
+        for setting in row["settings"]:
+            unit = f" [{setting['unit']}]" if "unit" in setting else ""
+            default = setting.get("default", "required")
+            typer.echo(f"  {setting['name']} = {default!r}{unit}: {setting['help']}")
+
+
+def _doctor(json: AsJson = False) -> None:
+    """Say what is there (versions, device, models, colour config) and what to do about the rest."""
+    from vfxswap.doctor import examine
+
+    report = examine()
+    if json:
+        typer.echo(json_module.dumps(report.as_json(), indent=2))
+    else:
+        for finding in report.findings:
+            typer.echo(finding.line())
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,126 @@
+"""Commands on jobs and tracks: render, check, track."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vfxswap.cli import run
+from vfxswap.cli.progress import Dialect, listener
+
+if TYPE_CHECKING:
+    from vfxswap.job import Job
+
+JobArgument = Annotated[
+    Path, typer.Argument(help="Job file (JSON).", metavar="JOB", show_default=False)
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Adds render, check and track."""
+    app.command("render")(_render)
+    app.command("check")(_check)
+    app.command("track")(_track)
+
+
+def _render(
+    job: JobArgument,
+    frames: Annotated[
+        str, typer.Option("--frames", "-f", help="Only these frames of the job.")
+    ] = "",
+    show: run.Show = "",
+    skip_existing: run.SkipExisting = False,
+    overwrite: run.Overwrite = True,
+    device: run.Device = "auto",
+    threads: run.Threads = None,
+    progress: run.ProgressOption = Dialect.AUTO,
+) -> None:
+    """Render a job file, or some of its frames.
+
+    Exit codes: 0 done, 1 may be tried again, 2 bad job, 143 cancelled after the frame in hand.
+    """
+    with run.cancelled_by_signals() as cancel:
+        run.render_job(
+            _read(job, show),
+            frames=frames,
+            skip_existing=skip_existing,
+            overwrite=overwrite,
+            device=device,
+            threads=threads,
+            progress=progress,
+            cancel=cancel,
+        )
+
+
+def _check(
+    job: JobArgument,
+    show: run.Show = "",
+    json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+) -> None:
+    """Check a job: files, colour spaces, settings at every key, models, consent, output."""
+    raise typer.Exit(run.say_findings(_read(job, show), as_json=json))
+
+
+def _track(
+    plate: Annotated[
+        str, typer.Argument(help="Plate (plate.#.exr), or a job file whose tracks are wanted.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Tracks file; else where the job says."),
+    ] = None,
+    frames: run.Frames = "",
+    color_space: run.ColorSpace = "",
+    ocio: run.OcioConfig = "",
+    views: run.Views = "",
+    device: run.Device = "auto",
+    threads: run.Threads = None,
+    progress: run.ProgressOption = Dialect.AUTO,
+) -> None:
+    """Find and follow the faces of a shot. An artist's edits in an earlier file stay."""
+    with run.cancelled_by_signals() as cancel:
+        from vfxswap.errors import JobError
+        from vfxswap.job import Job
+        from vfxswap.render.prepare import track_shot
+        from vfxswap.settings import validated
+
+        if plate.endswith(".json"):
+            job = Job.read(plate)
+            if output is None and not job.tracks:
+                raise JobError("no tracks file is named", file=plate, wanted="--output")
+        elif output is None:
+            raise JobError("no tracks file is named", wanted="--output shot.tracks.json")
+        else:
+            data = {
+                "plate": {"pattern": plate, "color_space": color_space},
+                "frames": frames,
+                "color": {"config": ocio},
+                "views": run.words(views),
+                "output": {"pattern": str(output.with_suffix(".%V.#.exr" if views else ".#.exr"))},
+            }
+            job = validated(Job, data).resolved(Path.cwd())
+        with listener(progress) as listen:
+            tracks = track_shot(
+                job,
+                output or Path(job.tracks),
+                device=device,
+                threads=threads,
+                progress=listen,
+                cancel=cancel,
+            )
+        faces = {face.id for by in tracks.automatic.values() for f in by.values() for face in f}
+        counted = sum(len(by_frame) for by_frame in tracks.automatic.values())
+        typer.echo(f"{len(faces)} faces on {counted} frames", err=True)
+
+
+def _read(path: Path, show: str) -> Job:
+    """The job; a show from the command line or the environment fills an empty one."""
+    from vfxswap.job import Job
+    from vfxswap.settings import validated
+
+    job = Job.read(path)
+    if show and not job.show:
+        return validated(Job, {**job.model_dump(mode="json"), "show": show}, file=path)
+    return job

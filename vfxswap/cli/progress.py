@@ -1,0 +1,186 @@
+"""Progress for people and for farms: one listener a dialect.
+
+A terminal gets a bar with the time left on stderr; farms read lines on stdout: OpenJD
+(`openjd_progress: 45.0`), Afanasy (`PROGRESS: 45%`, whole numbers), Tractor (`TR_PROGRESS 045%`),
+JSON (one object a line), or plain sentences.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vfxswap.render.report import Event, Listener, Report
+
+
+class Dialect(StrEnum):
+    """Values of `--progress`."""
+
+    AUTO = "auto"
+    JSON = "json"
+    PLAIN = "plain"
+    OPENJD = "openjd"
+    AFANASY = "afanasy"
+    TRACTOR = "tractor"
+
+
+@contextmanager
+def listener(dialect: Dialect) -> Iterator[Listener]:
+    """A listener in that dialect; "auto" is a bar on a terminal, else plain lines."""
+    if dialect is Dialect.AUTO and sys.stderr.isatty():
+        with _bar() as bar:
+            yield bar
+    else:
+        yield _LINES.get(dialect, _plain)
+
+
+def finish(dialect: Dialect, report: Report) -> None:
+    """The last words: a summary on stderr, and what the dialect's reader wants to hear."""
+    if dialect is Dialect.JSON:
+        failed = [
+            {"frame": f.frame, "view": f.view, "message": str(f.error)} for f in report.failed
+        ]
+        _say_json(
+            event="done",
+            exit_code=report.exit_code,
+            written=[str(path) for path in report.paths],
+            skipped=[str(path) for path in report.skipped],
+            failed=failed,
+            not_reached=report.not_reached,
+        )
+    if dialect is Dialect.OPENJD and report.exit_code:
+        reason = str(report.failed[0].error) if report.failed else "cancelled"
+        _say(f"openjd_fail: {reason}")
+    counts = [
+        f"{len(report.written)} written",
+        *([f"{len(report.skipped)} were complete"] if report.skipped else []),
+        *([f"{len(report.failed)} failed"] if report.failed else []),
+        *([f"{len(report.not_reached)} not reached"] if report.not_reached else []),
+        *(["cancelled"] if report.cancelled else []),
+    ]
+    print(f"Frames: {', '.join(counts)}.", file=sys.stderr)
+    for failure in report.failed:
+        print(f"  {failure.error}", file=sys.stderr)
+
+
+def _percent(event: Event) -> float:
+    return 100.0 * event.finished / max(event.total, 1)
+
+
+def _where(event: Event) -> str:
+    view = f" {event.view}" if event.view else ""
+    return f"frame {event.frame}{view}" if event.frame is not None else ""
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _say_json(**values: Any) -> None:
+    _say(json.dumps(values))
+
+
+def _sentence(event: Event) -> str:
+    words = {"done": "done", "skipped": "is complete already"}.get(event.kind, event.message)
+    if event.kind in ("failed", "note") and event.frame is not None:
+        return event.message if event.kind == "failed" else f"{_where(event)}: {event.message}"
+    return " ".join(filter(None, [_where(event), words]))
+
+
+def _plain(event: Event) -> None:
+    if event.kind == "begin":
+        return
+    took = f" in {event.seconds:.2f} s" if event.seconds is not None else ""
+    _say(f"[{event.stage} {event.finished}/{event.total}] {_sentence(event)}{took}")
+
+
+def _json(event: Event) -> None:
+    names = {"begin": "begin", "done": "frame_done", "skipped": "frame_done"}
+    kinds = {**names, "failed": "error", "note": "warning"}
+    values: dict[str, Any] = {
+        "event": kinds[event.kind],
+        "stage": event.stage,
+        "finished": event.finished,
+        "total": event.total,
+        "percent": round(_percent(event), 2),
+    }
+    if event.frame is not None:
+        values.update(frame=event.frame, view=event.view)
+    if event.message:
+        values["message"] = event.message
+    if event.path is not None:
+        values["path"] = str(event.path)
+    if event.kind == "skipped":
+        values["skipped"] = True
+    if event.seconds is not None:
+        values["seconds"] = round(event.seconds, 4)
+    _say_json(**values)
+
+
+def _openjd(event: Event) -> None:
+    if event.stage == "render" and event.kind in ("done", "skipped", "failed"):
+        _say(f"openjd_progress: {_percent(event):.1f}")
+    if sentence := _sentence(event):
+        _say(f"openjd_status: {sentence}")
+
+
+def _afanasy(event: Event) -> None:
+    if event.kind == "note":
+        _say(_sentence(event))
+    elif event.stage == "render":
+        _say(f"PROGRESS: {int(_percent(event))}%")
+
+
+def _tractor(event: Event) -> None:
+    if event.kind == "note":
+        _say(_sentence(event))
+    elif event.stage == "render":
+        _say(f"TR_PROGRESS {int(_percent(event)):03d}%")
+
+
+_LINES: dict[Dialect, Listener] = {
+    Dialect.PLAIN: _plain,
+    Dialect.JSON: _json,
+    Dialect.OPENJD: _openjd,
+    Dialect.AFANASY: _afanasy,
+    Dialect.TRACTOR: _tractor,
+}
+
+
+@contextmanager
+def _bar() -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(event: Event) -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = progress.add_task(event.stage, total=event.total)
+            progress.update(tasks[event.stage], completed=event.finished, total=event.total)
+            if event.kind in ("note", "failed"):
+                console.print(_sentence(event), highlight=False, markup=False)
+
+        yield show

@@ -1,0 +1,9 @@
+"""The shot loop: read, effects, write; and what is checked and prepared before it."""
+
+from __future__ import annotations
+
+from vfxswap.render.checks import Finding, check
+from vfxswap.render.loop import render
+from vfxswap.render.report import Event, Failure, Report, Written
+
+__all__ = ["Event", "Failure", "Finding", "Report", "Written", "check", "render"]

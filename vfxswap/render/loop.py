@@ -1,0 +1,273 @@
+"""The shot loop: frames are read ahead, computed one after the other, and written behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+
+from vfxswap.color import Resolution
+from vfxswap.errors import EXIT_BAD_JOB, JobError, OutputError, VfxSwapError
+from vfxswap.image import Image, Pixels
+from vfxswap.io.exr import Anomaly, find_anomalies
+from vfxswap.io.tracks import Tracks
+from vfxswap.job import Job
+from vfxswap.render.device import pick_device, torch_threads
+from vfxswap.render.frame import Composed, compose, cropped, frame_seed
+from vfxswap.render.mattes import read_matte
+from vfxswap.render.output import is_complete, prepare_output, provenance, write_unit
+from vfxswap.render.plan import Plan, Unit, open_job
+from vfxswap.render.prepare import faces_of, prepare
+from vfxswap.render.proxy import smaller_box, smaller_faces, smaller_image, smaller_pixels
+from vfxswap.render.report import Event, EventKind, Failure, Listener, Report, Written, silent
+from vfxswap.shot import format_frames
+
+READ_AHEAD = 2
+WRITE_BEHIND = 2
+"""Frames held in memory before and behind the one being computed."""
+
+
+def render(
+    job: Job,
+    *,
+    frames: Sequence[int] | None = None,
+    skip_existing: bool = False,
+    overwrite: bool = True,
+    device: str = "auto",
+    threads: int | None = None,
+    progress: Listener = silent,
+    cancel: threading.Event | None = None,
+) -> Report:
+    """Renders a job, or only some of its `frames`; preparing always sees the whole shot, so any
+    order and any chunking gives the same pixels.
+
+    `skip_existing` leaves complete files alone; without `overwrite` an existing file is a failure
+    of its frame. `threads` are torch's. A broken frame is reported and the others render; an
+    output that cannot be written ends the loop. Once `cancel` is set the frame in hand is finished.
+
+    Raises JobError, ModelError, ConsentError and ColorError before anything is written, and
+    PlateError when no frame can be read.
+    """
+    cancel = cancel or threading.Event()
+    with torch_threads(threads) as in_force, torch.inference_mode():
+        plan = open_job(job, device=pick_device(device))
+        units = plan.units(_chosen(plan, frames))
+        prepare_output(units)
+        plan, tracks = prepare(plan, progress=progress, cancel=cancel)
+        return _Loop(
+            plan,
+            tracks,
+            units,
+            progress,
+            cancel,
+            skip_existing=skip_existing,
+            overwrite=overwrite,
+            threads=in_force,
+        ).run()
+
+
+@dataclass(frozen=True, eq=False)
+class _Input:
+    """A unit as read, at the size that is worked on, and its colour space."""
+
+    image: Image
+    space: Resolution
+    mattes: tuple[dict[str, Pixels], ...]
+    notes: tuple[str, ...]
+    seconds: float
+
+
+class _Loop:
+    """State of one run: what was written, and whether to go on."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        tracks: Tracks | None,
+        units: list[Unit],
+        progress: Listener,
+        cancel: threading.Event,
+        *,
+        skip_existing: bool,
+        overwrite: bool,
+        threads: int,
+    ) -> None:
+        self._plan, self._tracks, self._units = plan, tracks, units
+        self._progress, self._cancel = progress, cancel
+        self._skip_existing, self._overwrite = skip_existing, overwrite
+        self._threads = threads
+        self._report = Report()
+        self._lock = threading.Lock()
+        self._finished = 0
+        self._output_broken = threading.Event()
+
+    def run(self) -> Report:
+        self._say("begin")
+        reached = 0
+        room = threading.BoundedSemaphore(WRITE_BEHIND)
+        writes: list[Future[None]] = []
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            for unit, read in self._ahead(reader):
+                reached += 1
+                try:
+                    source = read.result()
+                    if source is None:
+                        self._skipped(unit)
+                        continue
+                    begun = time.perf_counter()
+                    composed = self._compute(unit, source)
+                    seconds = source.seconds + time.perf_counter() - begun
+                except VfxSwapError as error:
+                    if error.exit_code == EXIT_BAD_JOB:
+                        raise
+                    self._failed(unit, error)
+                    continue
+                for note in (*source.notes, *composed.notes):
+                    self._noted(unit, note)
+                room.acquire()
+                write = writer.submit(self._write, unit, composed, source.space, seconds)
+                write.add_done_callback(lambda _: room.release())
+                writes.append(write)
+        for write in writes:
+            write.result()
+        left = self._units[reached:]
+        self._report.cancelled = self._cancel.is_set() and bool(left)
+        self._report.not_reached = list(dict.fromkeys(unit.frame for unit in left))
+        self._report.failed.sort(key=lambda f: (f.frame, f.view))
+        return self._report
+
+    def _ahead(self, reader: ThreadPoolExecutor) -> Iterator[tuple[Unit, Future[_Input | None]]]:
+        """Units with their pending reads, as long as nothing says stop."""
+        waiting: deque[tuple[Unit, Future[_Input | None]]] = deque()
+        units = iter(self._units)
+        while not (self._cancel.is_set() or self._output_broken.is_set()):
+            while len(waiting) <= READ_AHEAD and (unit := next(units, None)) is not None:
+                waiting.append((unit, reader.submit(self._read, unit)))
+            if not waiting:
+                return
+            yield waiting.popleft()
+        for _, read in waiting:
+            read.cancel()
+
+    def _read(self, unit: Unit) -> _Input | None:
+        """A unit's plate and mattes; None when its file is complete already."""
+        if self._skip_existing and is_complete(self._plan, unit):
+            return None
+        if not self._overwrite and unit.target.exists():
+            raise OutputError("exists already", file=unit.target, frame=unit.frame)
+        begun = time.perf_counter()
+        image = self._plan.read(unit)
+        self._plan.check_size(image, unit)
+        space = self._plan.color_space(image, unit.source)
+        notes = [_anomaly_note(a) for a in find_anomalies(image)]
+        if space.assumed:
+            notes.append(f"colour space {space.space} is {space.reason}")
+        factor, window = self._plan.job.proxy, image.part.data_window
+        mattes = tuple(
+            {
+                role: smaller_pixels(
+                    read_matte(source, unit.frame, unit.view, plate=image), window, factor
+                )
+                for role, source in step.spec.mattes.items()
+            }
+            for step in self._plan.steps
+        )
+        small = smaller_image(image, factor)
+        return _Input(small, space, mattes, tuple(notes), time.perf_counter() - begun)
+
+    def _compute(self, unit: Unit, source: _Input) -> Composed:
+        job = self._plan.job
+        composed = compose(
+            source.image,
+            self._plan.steps,
+            self._plan.spaces(source.space.space),
+            frame=unit.frame,
+            view=unit.view,
+            seed=frame_seed(job.seed, unit.frame, unit.view),
+            faces=smaller_faces(faces_of(self._tracks, unit), job.proxy),
+            mattes=source.mattes,
+            proxy=job.proxy,
+        )
+        region = job.region_box
+        return composed if region is None else cropped(composed, smaller_box(region, job.proxy))
+
+    def _write(self, unit: Unit, composed: Composed, space: Resolution, seconds: float) -> None:
+        begun = time.perf_counter()
+        try:
+            record = provenance(self._plan, self._tracks, unit, space)
+            write_unit(unit, composed, record, self._plan.job.output, threads=self._threads)
+        except OutputError as error:
+            self._output_broken.set()
+            self._failed(unit, error)
+            return
+        seconds += time.perf_counter() - begun
+        with self._lock:
+            self._report.written.append(Written(unit.frame, unit.view, unit.target, seconds))
+            self._finished += 1
+            self._tell("done", unit, seconds=seconds)
+
+    def _skipped(self, unit: Unit) -> None:
+        with self._lock:
+            self._report.skipped.append(unit.target)
+            self._finished += 1
+            self._tell("skipped", unit)
+
+    def _failed(self, unit: Unit, error: VfxSwapError) -> None:
+        with self._lock:
+            self._report.failed.append(Failure(unit.frame, unit.view, error))
+            self._finished += 1
+            self._tell("failed", unit, message=str(error))
+
+    def _noted(self, unit: Unit, note: str) -> None:
+        with self._lock:
+            self._report.notes.append((unit.frame, unit.view, note))
+            self._tell("note", unit, message=note)
+
+    def _say(self, kind: EventKind) -> None:
+        with self._lock:
+            self._progress(Event("render", kind, self._finished, len(self._units)))
+
+    def _tell(
+        self, kind: EventKind, unit: Unit, *, message: str = "", seconds: float | None = None
+    ) -> None:
+        path = unit.target if kind in ("done", "skipped") else None
+        self._progress(
+            Event(
+                "render",
+                kind,
+                self._finished,
+                len(self._units),
+                frame=unit.frame,
+                view=unit.view,
+                message=message,
+                path=path,
+                seconds=seconds,
+            )
+        )
+
+
+def _chosen(plan: Plan, frames: Sequence[int] | None) -> Sequence[int]:
+    if frames is None:
+        return plan.frames
+    known = set(plan.frames)
+    outside = [frame for frame in frames if frame not in known]
+    if outside:
+        raise JobError(
+            "frames are not in the job",
+            got=format_frames(outside),
+            wanted=f"frames of {format_frames(plan.frames)}",
+        )
+    return frames
+
+
+def _anomaly_note(anomaly: Anomaly) -> str:
+    counts = [
+        f"{count} {word}" for count, word in ((anomaly.inf, "inf"), (anomaly.nan, "nan")) if count
+    ]
+    part = f" of part {anomaly.part}" if anomaly.part else ""
+    return f"plate holds {' and '.join(counts)} in channel {anomaly.channel}{part}"

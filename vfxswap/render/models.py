@@ -1,0 +1,75 @@
+"""Networks for a render's effects, read once, checked, and remembered for the outputs' metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+
+from vfxswap.effects.base import LoadedNet
+from vfxswap.errors import ModelError
+from vfxswap.io.weights import StoredModel, find_model, find_persona, load_net
+from vfxswap.persona import Persona, check_consent, revocations
+
+
+class Shelf:
+    """Gives effects their networks. A comb is read once, with the decoders of all `personas`."""
+
+    def __init__(self, device: torch.device, *, personas: Collection[str] = ()) -> None:
+        self._device = device
+        self._personas = tuple(personas)
+        self._nets: dict[str, LoadedNet] = {}
+        self.used: dict[str, StoredModel] = {}
+        """Every model given out, by name."""
+
+    def for_persona(self, persona: str) -> LoadedNet:
+        """The comb that has this persona. Raises ModelError."""
+        stored = find_persona(persona)
+        ids = {_id(p) for p in (*self._personas, persona)}
+        known = {p.id for p in stored.card.personas}
+        return self._load(stored, sorted(ids & known))
+
+    def by_name(self, name: str) -> LoadedNet:
+        """A model by its name. Raises ModelError."""
+        return self._load(find_model(name), None)
+
+    def for_stage(self, effect: str) -> LoadedNet:
+        """The model that serves a stage such as "landmarks". Raises ModelError."""
+        return self._load(model_of_stage(effect), None)
+
+    def _load(self, stored: StoredModel, personas: Collection[str] | None) -> LoadedNet:
+        name = stored.card.name
+        if name not in self._nets:
+            net = load_net(stored.card, stored.folder, device=self._device, personas=personas)
+            self._nets[name] = LoadedNet(stored.card, net)
+            self.used[name] = stored
+        return self._nets[name]
+
+
+def model_of_stage(effect: str) -> StoredModel:
+    """The first model whose card names this effect or stage. Raises ModelError."""
+    from vfxswap.io.weights import list_models
+
+    broken: list[ModelError] = []
+    found = [model for model in list_models(broken=broken) if model.card.effect == effect]
+    if found:
+        return found[0]
+    raise broken[0] if broken else ModelError(f"no model for {effect} is installed")
+
+
+def consented(persona: str, *, show: str, revocation_list: str = "") -> Persona:
+    """The persona, when its likeness may be swapped in for this show.
+
+    Raises ModelError for an unknown one, ConsentError without valid consent.
+    """
+    found = find_persona(persona).card.persona(_id(persona))
+    if found is None:
+        raise ModelError("no model has such a persona", got=persona)
+    revoked = revocations(*([revocation_list] if revocation_list else []))
+    check_consent(found, show=show, use="swap", revoked=revoked)
+    return found
+
+
+def _id(persona: str) -> str:
+    """`comb/amber` names persona `amber`."""
+    return persona.rpartition("/")[2]

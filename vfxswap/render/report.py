@@ -1,0 +1,85 @@
+"""What a render says while it runs and when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vfxswap.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_RETRY, VfxSwapError
+
+Stage = Literal["prepare", "render"]
+EventKind = Literal["begin", "done", "skipped", "failed", "note"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened. `finished` of `total` frame files of this stage are behind us.
+
+    `message` is one sentence: the error of "failed", the text of "note".
+    """
+
+    stage: Stage
+    kind: EventKind
+    finished: int
+    total: int
+    frame: int | None = None
+    view: str = ""
+    message: str = ""
+    path: Path | None = None
+    seconds: float | None = None
+
+
+Listener = Callable[[Event], None]
+"""Called from one thread at a time; must be quick."""
+
+
+def silent(event: Event) -> None:
+    """A listener that says nothing."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A frame file that was written; `seconds` is what reading, effects and writing took."""
+
+    frame: int
+    view: str
+    path: Path
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame that did not render, and why."""
+
+    frame: int
+    view: str
+    error: VfxSwapError
+
+
+@dataclass
+class Report:
+    """The outcome of a render. `notes` are (frame, view, sentence)."""
+
+    written: list[Written] = field(default_factory=list)
+    skipped: list[Path] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    notes: list[tuple[int, str, str]] = field(default_factory=list)
+    not_reached: list[int] = field(default_factory=list)
+    cancelled: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 all frames are there, 1 some are not, 143 cancelled after the frame in hand."""
+        if self.cancelled:
+            return EXIT_CANCELLED
+        if self.failed or self.not_reached:
+            return EXIT_RETRY
+        return EXIT_DONE
+
+    @property
+    def paths(self) -> list[Path]:
+        """Frame files written, in order of frame and view."""
+        ordered = sorted(self.written, key=lambda w: (w.frame, w.view))
+        return [written.path for written in ordered]
