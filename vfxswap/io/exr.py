@@ -75,17 +75,31 @@ def _opened(path: FilePath, frame: int | None) -> Iterator[Any]:
         config.attribute(hint, 1)
     source = oiio.ImageInput.open(os.fspath(path), config)
     if source is None:
-        reason = oiio.geterror().strip() or "unknown format"
-        raise PlateError("cannot be read", got=_one_line(reason, path), file=path, frame=frame)
+        reason = _reason(oiio.geterror, path) or "unknown format"
+        raise PlateError("cannot be read", got=reason, file=path, frame=frame)
     try:
         yield source
+    except UnicodeDecodeError as error:
+        raise PlateError("a name is not UTF-8", file=path, frame=frame) from error
     finally:
         source.close()
 
 
-def _one_line(reason: str, path: FilePath) -> str:
-    text = " ".join(reason.split()).replace(f'"{os.fspath(path)}"', "file")
-    return text[:200]
+def _pixels(source: Any, path: FilePath, frame: int | None, *which: Any) -> Any:
+    pixels = source.read_image(*which)
+    if pixels is None:
+        reason = _reason(source.geterror, path) or "pixels missing"
+        raise PlateError("cannot be read", got=reason, file=path, frame=frame)
+    return pixels
+
+
+def _reason(told: Callable[[], str], path: FilePath) -> str:
+    """OpenImageIO's error on one line, without the path, which ours name already."""
+    try:
+        text = told()
+    except UnicodeDecodeError:
+        return "a damaged file"
+    return " ".join(text.split()).replace(f'"{os.fspath(path)}"', "file")[:200]
 
 
 def _exr_parts(path: FilePath, frame: int | None) -> tuple[Part, ...]:
@@ -109,23 +123,21 @@ def _exr_parts(path: FilePath, frame: int | None) -> tuple[Part, ...]:
 def _exr_part(source: Any, index: int, header: Header, path: FilePath, frame: int | None) -> Part:
     attributes = header.attributes
     name, view = str(attributes.get("name", "")), str(attributes.get("view", ""))
+    aspect = attributes.get("pixelAspectRatio", 1.0)
     spec = source.spec(index, 0)
     order = _file_order(spec.channelnames, [c.name for c in header.channels], name)
     dtypes = {c.name: c.dtype for c in header.channels}
     channels: dict[str, ChannelArray] = {}
     for begin, end in _runs([dtypes[n] for n in order]):
         kind = _type_desc(dtypes[order[begin]])
-        pixels = source.read_image(index, 0, begin, end, kind)
-        if pixels is None:
-            reason = _one_line(source.geterror(), path) or "pixels missing"
-            raise PlateError("cannot be read", got=reason, file=path, frame=frame)
+        pixels = _pixels(source, path, frame, index, 0, begin, end, kind)
         for offset, channel in enumerate(order[begin:end]):
             channels[channel] = np.ascontiguousarray(pixels[..., offset])
     return Part(
         channels={c.name: channels[c.name] for c in header.channels},
         data_window=header.data_window,
         display_window=header.display_window,
-        pixel_aspect=float(attributes.get("pixelAspectRatio", 1.0)),
+        pixel_aspect=aspect if isinstance(aspect, float) and aspect > 0 else 1.0,
         name=name,
         view=view,
         metadata={k: v for k, v in attributes.items() if k not in STRUCTURE},
@@ -161,10 +173,7 @@ def _other_part(path: FilePath, frame: int | None) -> Part:
         spec = source.spec()
         native = (oiio.UINT8, oiio.UINT16, oiio.UINT32, oiio.HALF)
         kind = spec.format.basetype if spec.format.basetype in native else oiio.FLOAT
-        pixels = source.read_image(0, 0, 0, spec.nchannels, kind)
-        if pixels is None:
-            reason = _one_line(source.geterror(), path) or "pixels missing"
-            raise PlateError("cannot be read", got=reason, file=path, frame=frame)
+        pixels = _pixels(source, path, frame, 0, 0, 0, spec.nchannels, kind)
         metadata = {a.name: a.value for a in spec.extra_attribs}
         if spec.alpha_channel < 0:
             metadata.pop("oiio:UnassociatedAlpha", None)
@@ -219,10 +228,9 @@ def verify_image(path: FilePath) -> bool:
         with _opened(path, None) as source:
             index = 0
             while source.seek_subimage(index, 0):
-                if source.read_image(index, 0, 0, source.spec().nchannels) is None:
-                    return False
+                _pixels(source, path, None, index, 0, 0, source.spec().nchannels)
                 index += 1
-            source.geterror()
+            _reason(source.geterror, path)
             return index > 0
     except (PlateError, OSError):
         return False
@@ -283,6 +291,6 @@ def write_png(path: FilePath, rgb: Pixels) -> None:
         written = sink.open(os.fspath(temporary), spec) and sink.write_image(
             np.ascontiguousarray(levels.astype(np.uint8))
         )
-        if not (sink.close() and written):
-            reason = _one_line(sink.geterror(), path) or "disk full or no permission"
+        if not (sink.close() and written and verify_image(temporary)):
+            reason = _reason(sink.geterror, path) or "it does not read back, disk full?"
             raise OutputError("cannot be written", got=reason, file=path)

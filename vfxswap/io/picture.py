@@ -72,7 +72,7 @@ def _picture(part: Part, prefix: str) -> tuple[tuple[str, str, str], str | None]
     layers: dict[str, dict[str, str]] = {}
     for name in part.channels:
         layer, _, channel = name.rpartition(".")
-        layers.setdefault(layer, {})[channel.lower()] = name
+        layers.setdefault(layer, {}).setdefault(channel.lower(), name)
     wanted = prefix.rstrip(".")
 
     def rank(layer: str) -> tuple[int, str]:
@@ -88,7 +88,8 @@ def _picture(part: Part, prefix: str) -> tuple[tuple[str, str, str], str | None]
         for r, g, b in (("r", "g", "b"), ("red", "green", "blue")):
             if r in found and g in found and b in found:
                 return (found[r], found[g], found[b]), alpha
-        if "y" in found and "ry" not in found:
+        plain = not layer or layer == wanted or layer.rpartition(".")[2].lower() in _COLOR_LAYERS
+        if plain and "y" in found and "ry" not in found:  # elsewhere Y is a vector's
             return (found["y"],) * 3, alpha
     if len(part.channels) == 1:
         return (next(iter(part.channels)),) * 3, None
