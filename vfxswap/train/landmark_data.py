@@ -9,10 +9,9 @@ and scale without leaving them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from vfxswap.align.pose import CROP_SHARE
 from vfxswap.color import to_net
 from vfxswap.errors import JobError
 from vfxswap.files import write_atomically
@@ -32,41 +32,27 @@ Points = NDArray[np.float32]
 HELD_OUT_EVERY = 12
 """Of the identities, those whose number this divides are never trained on."""
 
-CROP_SHARE = 1.45
-"""Side of a landmark crop over the larger side of the box of its 68 landmarks."""
+
+def shard_file(folder: Path, shard: int) -> Path:
+    """Where a shard lies."""
+    return folder / f"pictures-{shard:04d}.safetensors"
 
 
-class FacePicture(Protocol):
-    """A rendered face: `picture` [S, S, 3] float32 scene-linear, `points` [70, 2] in its pixels
-    (centres at +0.5), `identity` the same number for every picture of one performer."""
-
-    @property
-    def picture(self) -> Pixels: ...
-    @property
-    def points(self) -> NDArray[np.floating]: ...
-    @property
-    def identity(self) -> int: ...
-
-
-FaceSource = Callable[[int], FacePicture]
-"""The picture of a number: the same one each time."""
-
-
-def write_shard(folder: Path, shard: int, count: int, source: FaceSource) -> Path:
-    """Renders pictures `shard * count …` into one shard, whole or not at all; keeps one that is
-    there."""
-    file = folder / f"pictures-{shard:04d}.safetensors"
-    if file.exists():
-        return file
-    folder.mkdir(parents=True, exist_ok=True)
-    faces = [source(number) for number in range(shard * count, (shard + 1) * count)]
-    highest = float(np.finfo(np.float16).max)
+def write_shard(
+    folder: Path,
+    shard: int,
+    *,
+    pictures: NDArray[np.float16],
+    points: NDArray[np.floating],
+    identity: NDArray[np.integer],
+) -> Path:
+    """Writes a shard, whole or not at all: pictures [n, S, S, 3] scene-linear, points
+    [n, 70, 2], identity [n] the same number for every picture of one performer."""
+    file = shard_file(folder, shard)
     tensors: dict[str, NDArray[Any]] = {
-        "pictures": np.stack(
-            [np.clip(f.picture, -highest, highest).astype(np.float16) for f in faces]
-        ),
-        "points": np.stack([np.asarray(f.points, np.float32) for f in faces]),
-        "identity": np.array([f.identity for f in faces], np.int64),
+        "pictures": np.ascontiguousarray(pictures, np.float16),
+        "points": np.ascontiguousarray(points, np.float32),
+        "identity": np.ascontiguousarray(identity, np.int64),
     }
     write_atomically(file, save(tensors))
     return file

@@ -1,0 +1,87 @@
+"""Which face is whose: ids that keep to one performer through a shot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from vfxswap.geometry import STABLE, Array, Face
+
+GATE: Final = 0.7
+"""Two faces on neighbouring frames are one when they differ by less than this; see `distance`."""
+
+PATIENCE_FRAMES: Final = 24
+"""A face that was not seen for longer comes back as another one."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    id: int
+    frame: int
+    points: Array
+    velocity: Array
+
+
+def distance(a: Array, b: Array, *, pixel_aspect: float = 1.0) -> float:
+    """How far apart two faces' landmarks [70, 2] are: the distance of their stable points' means
+    over the larger face's size, plus the difference of sizes in octaves."""
+    squeeze = np.array([pixel_aspect, 1.0])
+    stable_a, stable_b = a[list(STABLE)] * squeeze, b[list(STABLE)] * squeeze
+    size_a, size_b = (_size(points * squeeze) for points in (a, b))
+    apart = float(np.linalg.norm(stable_a.mean(0) - stable_b.mean(0)))
+    return apart / max(size_a, size_b) + abs(float(np.log2(size_a / size_b)))
+
+
+def associate(
+    frames: Mapping[int, Sequence[Face]],
+    *,
+    pixel_aspect: float = 1.0,
+    gate: float = GATE,
+    patience_frames: int = PATIENCE_FRAMES,
+) -> dict[int, tuple[Face, ...]]:
+    """The faces of a shot with ids renewed, frame by frame in order; faces ordered by id.
+
+    Faces are joined to those seen before, where these would be now at the speed they had,
+    nearest pairs first. `gate` (see `distance`) widens by half for every frame a face was
+    missing, up to twice. New ids are given from 0 up, from left to right. The result depends on
+    nothing but the faces: their order within a frame does not matter.
+    """
+    seen: list[_Seen] = []
+    result: dict[int, tuple[Face, ...]] = {}
+    next_id = 0
+    for frame in sorted(frames):
+        faces = sorted(frames[frame], key=lambda f: tuple(f.points.mean(0)))
+        seen = [s for s in seen if frame - s.frame <= patience_frames]
+        pairs = []
+        for i, face in enumerate(faces):
+            for j, before in enumerate(seen):
+                ahead = min(frame - before.frame, 3)
+                cost = distance(
+                    face.points, before.points + before.velocity * ahead, pixel_aspect=pixel_aspect
+                )
+                if cost <= gate * min(2.0, 1 + 0.5 * (frame - before.frame - 1)):
+                    pairs.append((cost, before.id, i, j))
+        joined: dict[int, _Seen] = {}
+        for _, _, i, j in sorted(pairs):
+            if i not in joined and seen[j] not in joined.values():
+                joined[i] = seen[j]
+        named = []
+        for i, face in enumerate(faces):
+            known = joined.get(i)
+            id_ = next_id if known is None else known.id
+            next_id += known is None
+            named.append(replace(face, id=id_))
+            velocity = np.zeros(2)
+            if known is not None:
+                velocity = (face.points - known.points).mean(0) / (frame - known.frame)
+            seen = [s for s in seen if s.id != id_]
+            seen.append(_Seen(id_, frame, face.points, velocity))
+        result[frame] = tuple(sorted(named, key=lambda f: f.id))
+    return result
+
+
+def _size(points: Array) -> float:
+    return max(float(np.ptp(points[:68], axis=0).max()), 1e-6)
