@@ -40,6 +40,7 @@ _OLD_NAMES: Final[Mapping[str, str]] = {
 }
 """What OpenImageIO called spaces before the configs had common names."""
 _ASSUMED: Final = "assumed"
+_BRIGHTEST: Final = 65504.0
 
 _CUT = 0.0078125
 _CUT_NET = 0.155251141552511
@@ -199,14 +200,16 @@ class ColorManager:
         return self._convert(rgb, self.working, space)
 
     def to_display(self, rgb: Pixels) -> Pixels:
-        """[H, W, 3] working pixels as plain sRGB of Rec.709 primaries, 0…1, clipped; nan is 0.
+        """[H, W, 3] working pixels as plain sRGB of Rec.709 primaries, 0…1, clipped; nan is 0,
+        inf a large number.
 
         No tone mapping: for contact sheets and metrics, not for judging a grade.
         """
         if self._display is None:
             self._display = self._display_processor()
-        shown = self._apply(self._display, rgb)
-        return np.clip(np.nan_to_num(shown, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
+        finite = np.nan_to_num(rgb, nan=0.0, posinf=_BRIGHTEST, neginf=-_BRIGHTEST)
+        shown = self._apply(self._display, finite.clip(-_BRIGHTEST, _BRIGHTEST))
+        return shown.clip(0.0, 1.0)
 
     def _roles(self) -> tuple[str, ...]:
         return tuple(name for name, _ in self._config.getRoles())
