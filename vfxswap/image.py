@@ -129,8 +129,8 @@ def matched_type(pixels: Pixels, like: ChannelArray) -> ChannelArray:
     """
     if like.dtype.kind == "u":
         top = np.iinfo(like.dtype).max
-        scaled = np.rint(np.nan_to_num(pixels.astype(np.float64)) * top)
-        return np.clip(scaled, 0, top).astype(like.dtype)
+        held = np.clip(np.nan_to_num(pixels.astype(np.float64)), 0.0, 1.0)
+        return np.rint(held * top).astype(like.dtype)
     if like.dtype == np.float16:
         top16 = float(np.finfo(np.float16).max)
         finite = np.isfinite(pixels)
