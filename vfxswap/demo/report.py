@@ -155,8 +155,7 @@ def _sized(row: Sequence[Tile], width: int | None) -> list[Tile]:
 
 
 def _caption(text: str, picture: Pixels) -> Pixels:
-    bar = np.full((BAR_PX, picture.shape[1], 3), 0.09, np.float32)
-    cv2.putText(
-        bar, text, (5, BAR_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0.9, 0.9, 0.9), 1, cv2.LINE_AA
-    )
-    return bar
+    bar = np.full((BAR_PX, picture.shape[1], 3), 22, np.uint8)  # OpenCV 5 writes on bytes alone
+    font, grey = cv2.FONT_HERSHEY_SIMPLEX, (230, 230, 230)
+    cv2.putText(bar, text, (5, BAR_PX - 7), font, 0.42, grey, 1, cv2.LINE_AA)
+    return bar.astype(np.float32) / np.float32(255)
