@@ -148,10 +148,11 @@ def read_crops(folder: Path, *, roles: Iterable[str] | None = None) -> CropSet:
             parts.setdefault(role, []).append(Crops(*(tensors[f"{role}.{n}"] for n in names)))
     if not parts:
         raise JobError("no shards of crops", file=folder)
-    return CropSet(crop_size, paired, {role: _joined(crops) for role, crops in parts.items()})
+    return CropSet(crop_size, paired, {role: joined(crops) for role, crops in parts.items()})
 
 
-def _joined(parts: list[Crops]) -> Crops:
+def joined(parts: list[Crops]) -> Crops:
+    """One set of crops out of several, in order."""
     names = ("pixels", "polygon", "face", "points")
     return Crops(*(torch.cat([getattr(p, name) for p in parts]) for name in names))
 
@@ -196,6 +197,13 @@ def cut_mixed(
         placement,
         size=size,
     )
+
+
+def centred(crops: CropSet, role: str) -> Batch:
+    """All crops of a role as the aligner cuts them, without jitter."""
+    count = len(crops.roles[role])
+    placement = placements(count, None, seeded(0))
+    return cut(crops.roles[role], torch.arange(count), placement, size=crops.crop_size)
 
 
 def _sampled(

@@ -1,0 +1,264 @@
+"""How well a comb swaps, against truth: held-out synthetic performances, rendered as every persona.
+
+Measured on the aligned crop before blending, inside the true face matte of the truth (the rest of
+every candidate is the truth itself, so that no window of SSIM sees a background), after one
+display transform: working space to sRGB-encoded Rec.709, clipped to 0…1, peak 1. PSNR and SSIM
+are means over frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vfxswap.align.crop import template
+from vfxswap.color import DEFAULT_CONFIG, ColorManager, from_net
+from vfxswap.errors import JobError
+from vfxswap.geometry import LEFT_EYE, MOUTH, RIGHT_EYE
+from vfxswap.nets.comb import Comb
+from vfxswap.ops.normalise import denormalise
+from vfxswap.persona import Persona
+from vfxswap.train.crops import GUESTS, Batch, CropSet, centred
+from vfxswap.train.losses import ssim_maps
+
+BASELINES = ("unswapped", "mean_face", "mean_face_matched", "mean_face_true_mean")
+"""What a swap has to beat: the plate itself; the persona's mean face over these frames; that mean
+face with the colour that the swap is given; and with the truth's own mean colour."""
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """One performer as one persona: PSNR (dB) and SSIM of the swap and of the baselines."""
+
+    performer: str
+    persona: str
+    frames: int
+    psnr: Mapping[str, float]
+    ssim: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SwapReport:
+    """Means over the pairs of different personas, and the pairs (self-reconstruction, and unseen
+    performers where the set has them, stand apart)."""
+
+    frames: int
+    swapped_frames: int
+    psnr: Mapping[str, float]
+    ssim: Mapping[str, float]
+    margin_db: float
+    """PSNR of the swap over the best baseline's."""
+    pairs: tuple[PairScore, ...]
+    own: tuple[PairScore, ...]
+    unseen: tuple[PairScore, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def evaluate(comb: Comb, personas: Sequence[Persona], crops: CropSet) -> SwapReport:
+    """Scores all ordered pairs on a paired set. Raises JobError when the set is not paired, has
+    another crop size than the comb or lacks a persona."""
+    if not crops.paired or crops.crop_size != comb.settings.crop_px:
+        got = f"{'paired' if crops.paired else 'unpaired'} crops of {crops.crop_size} px"
+        raise JobError(
+            "these crops cannot be compared", got=got, wanted=f"paired, {comb.settings.crop_px} px"
+        )
+    missing = [p.id for p in personas if p.id not in crops.roles]
+    if missing:
+        raise JobError("the crops lack a persona", wanted=", ".join(missing))
+    views = {role: centred(crops, role) for role in crops.roles}
+    pairs = [
+        _score(comb, a.id, b, views, _ratio(a, b)) for a in personas for b in personas if a != b
+    ]
+    own = [_score(comb, p.id, p, views, _ratio(p, p)) for p in personas]
+    zero = torch.zeros(1, 3, 1, 1)
+    unseen = [_score(comb, GUESTS, p, views, zero) for p in personas] if GUESTS in views else []
+    psnr, ssim = _means([p.psnr for p in pairs]), _means([p.ssim for p in pairs])
+    frames = pairs[0].frames
+    return SwapReport(
+        frames=frames,
+        swapped_frames=frames * len(pairs),
+        psnr=psnr,
+        ssim=ssim,
+        margin_db=psnr["swap"] - max(psnr[b] for b in BASELINES),
+        pairs=tuple(pairs),
+        own=tuple(own),
+        unseen=tuple(unseen),
+    )
+
+
+@torch.no_grad()
+def swapped(comb: Comb, persona: str, target: Batch, ratio: Tensor) -> Tensor:
+    """The swap [N, 3, S, S] in net space, as the effect does it: normalise, encode, decode, give
+    the target's mean colour back, moved by `ratio` [1, 3, 1, 1]."""
+    normal, mean = target.normalised()
+    decoded = torch.cat([comb(part, persona) for part in torch.split(normal, 32)])
+    return denormalise(decoded, mean + ratio)
+
+
+def display(net: Tensor) -> NDArray[np.float32]:
+    """[N, 3, H, W] net space to [N, H, W, 3] display values 0…1."""
+    linear = from_net(net).permute(0, 2, 3, 1).contiguous().numpy()
+    count, height, width, _ = linear.shape
+    return _colors().to_display(linear.reshape(count * height, width, 3)).reshape(linear.shape)
+
+
+@lru_cache(maxsize=1)
+def _colors() -> ColorManager:
+    # Numbers must not depend on the machine's $OCIO.
+    return ColorManager(DEFAULT_CONFIG)
+
+
+def _ratio(performer: Persona, persona: Persona) -> Tensor:
+    if performer.net_mean is None or persona.net_mean is None:
+        raise JobError("a persona has no mean colour", got=f"{performer.id}, {persona.id}")
+    step = np.subtract(persona.net_mean, performer.net_mean)
+    return torch.tensor(step, dtype=torch.float32).view(1, 3, 1, 1)
+
+
+def _score(
+    comb: Comb, performer: str, persona: Persona, views: Mapping[str, Batch], ratio: Tensor
+) -> PairScore:
+    target, truth = views[performer], views[persona.id]
+    truth_normal, truth_mean = truth.normalised()
+    mean_normal = truth_normal.mean(0, keepdim=True).expand_as(truth_normal)
+    _, target_mean = target.normalised()
+    goal = display(truth.pixels)
+    mean_face = np.broadcast_to(goal.mean(0, keepdims=True), goal.shape)
+    candidates = {
+        "swap": display(swapped(comb, persona.id, target, ratio)),
+        "unswapped": display(target.pixels),
+        "mean_face": np.ascontiguousarray(mean_face),
+        "mean_face_matched": display(denormalise(mean_normal, target_mean + ratio)),
+        "mean_face_true_mean": display(denormalise(mean_normal, truth_mean)),
+    }
+    matte = truth.face > 0.5
+    scores = {name: masked_scores(c, goal, matte) for name, c in candidates.items()}
+    return PairScore(
+        performer=performer,
+        persona=persona.id,
+        frames=len(goal),
+        psnr={name: round(float(np.mean(s[0])), 3) for name, s in scores.items()},
+        ssim={name: round(float(np.mean(s[1])), 4) for name, s in scores.items()},
+    )
+
+
+def masked_scores(
+    got: NDArray[np.float32], truth: NDArray[np.float32], matte: Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """PSNR (dB) and SSIM of each frame [N], inside the matte [N, 1, H, W] bool; the images
+    [N, H, W, 3] are display values. Frames with an empty matte do not count."""
+    inside = matte.flatten(1).any(1)
+    goal = torch.from_numpy(truth).permute(0, 3, 1, 2)[inside].double()
+    weight = matte[inside].double()
+    image = torch.from_numpy(got).permute(0, 3, 1, 2)[inside].double()
+    image = torch.where(matte[inside], image, goal)
+    area = weight.sum((1, 2, 3))
+    error = ((image - goal) ** 2 * weight).sum((1, 2, 3)) / (3 * area)
+    luminance, contrast = ssim_maps(image, goal)
+    similarity = (luminance * contrast * weight).sum((1, 2, 3)) / (3 * area)
+    psnr = -10 * torch.log10(error.clamp(min=1e-10))
+    return psnr.numpy(), similarity.numpy()
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Of frames that differ in expression alone: how often the swap's nearest truth is its own."""
+
+    region: str
+    frames: int
+    top1: float
+    chance: float
+
+
+@torch.no_grad()
+def expression_retrieval(
+    comb: Comb, personas: Sequence[Persona], crops: CropSet
+) -> tuple[Retrieval, ...]:
+    """Top-1 retrieval over all pairs, by mouth and by eyes. The set must hold one pose and light.
+
+    Nearest by Euclidean distance of the region's luminance, mean and contrast removed.
+    """
+    views = {p.id: centred(crops, p.id) for p in personas}
+    hits: dict[str, list[float]] = {"mouth": [], "eyes": []}
+    for a in personas:
+        for b in personas:
+            if a == b:
+                continue
+            got = display(swapped(comb, b.id, views[a.id], _ratio(a, b)))
+            truth = display(views[b.id].pixels)
+            for region, values in hits.items():
+                one, other = _signature(got, region), _signature(truth, region)
+                nearest = (one @ other.T).argmax(1)
+                values.append(float((nearest == np.arange(len(one))).mean()))
+    count = len(next(iter(views.values())).pixels)
+    return tuple(
+        Retrieval(region, count, round(float(np.mean(values)), 4), round(1 / count, 5))
+        for region, values in hits.items()
+    )
+
+
+def _signature(images: NDArray[np.float32], region: str) -> NDArray[np.float64]:
+    """[N, K] unit vectors of a region's luminance."""
+    size = images.shape[1]
+    points = template(size)
+    parts = [points[MOUTH]] if region == "mouth" else [points[RIGHT_EYE], points[LEFT_EYE]]
+    grow = 0.06 * size
+    patches = []
+    for part in parts:
+        x0, y0 = np.floor(part.min(0) - grow).astype(int)
+        x1, y1 = np.ceil(part.max(0) + grow).astype(int)
+        luminance = images[:, y0:y1, x0:x1] @ np.array([0.2126, 0.7152, 0.0722])
+        patches.append(luminance.reshape(len(images), -1))
+    flat = np.concatenate(patches, 1)
+    flat = flat - flat.mean(1, keepdims=True)
+    unit: NDArray[np.float64] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
+    return unit
+
+
+@torch.no_grad()
+def write_sheet(
+    file: Path, comb: Comb, personas: Sequence[Persona], crops: CropSet, *, columns: int = 12
+) -> None:
+    """PNG: for every pair three rows (target, swap, truth), `columns` performances, 2x enlarged."""
+    views = {p.id: centred(crops, p.id) for p in personas}
+    count = len(next(iter(views.values())).pixels)
+    chosen = np.linspace(0, count - 1, min(columns, count)).round().astype(int)
+    blocks = []
+    for a in personas:
+        for b in personas:
+            if a == b:
+                continue
+            target = views[a.id]
+            some = Batch(target.pixels[chosen], target.polygon[chosen], target.face[chosen])
+            rows = (
+                some.pixels,
+                swapped(comb, b.id, some, _ratio(a, b)),
+                views[b.id].pixels[chosen],
+            )
+            block = np.concatenate([np.concatenate(list(display(row)), 1) for row in rows])
+            blocks.append(np.pad(block, ((0, 6), (0, 0), (0, 0))))
+    sheet = np.kron(np.concatenate(blocks), np.ones((2, 2, 1), np.float32))
+    write_png(file, sheet)
+
+
+def write_png(file: Path, display_pixels: NDArray[np.float32]) -> None:
+    """[H, W, 3] display values 0…1 as an 8-bit PNG."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(file), np.rint(display_pixels[..., ::-1] * 255).astype(np.uint8))
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
