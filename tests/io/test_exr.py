@@ -148,6 +148,16 @@ def test_added_metadata_and_premultiplication_are_stated_in_part_zero(tmp_path: 
     assert "vfxswap/swap_matte/premultiplied" not in stated
 
 
+def test_a_result_used_as_a_plate_keeps_who_it_shows(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.exr", plain(), some_layers(6, 9), metadata={"vfxswap/persona": "x"})
+    write_image(tmp_path / "b.exr", read_image(tmp_path / "a.exr"), metadata={"vfxswap/seed": 1})
+    stated = read_image(tmp_path / "b.exr").part.metadata
+    assert stated["vfxswap/previous/persona"] == "x"
+    assert stated["vfxswap/seed"] == 1
+    assert "vfxswap/persona" not in stated
+    assert stated["vfxswap/swap_face/premultiplied"] == 1, "the layer is still there"
+
+
 def test_what_described_the_old_file_does_not_describe_the_new(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).random((70, 80, 3)).astype(np.float32)
     write_with_oiio(

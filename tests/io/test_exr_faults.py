@@ -76,6 +76,21 @@ def test_a_cut_plate_of_any_storage_is_incomplete(
             read_image(tmp_path / "cut.exr")
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif", "dpx", "jpg", "hdr"])
+def test_a_cut_picture_of_another_format_is_a_plate_error(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"p.{suffix}"
+    write_with_oiio(
+        whole, np.random.default_rng(0).random((60, 90, 3), np.float32), kind=oiio.UINT8
+    )
+    assert read_image(whole).part.data_window.width == 90
+    content = whole.read_bytes()
+    for share in (0.02, 0.3, 0.6, 0.9, 0.999):
+        cut = tmp_path / f"cut.{suffix}"
+        cut.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(PlateError, match="frame 4: "):
+            read_image(cut, frame=4)
+
+
 def test_a_file_whose_writer_died_is_incomplete(tmp_path: Path) -> None:
     """A writer that dies leaves zeros in the chunk table; readers may fill the lines with black."""
     write_image(tmp_path / "p.exr", plain(height=40, width=30))

@@ -168,8 +168,16 @@ def _type_desc(dtype: np.dtype[Any]) -> Any:
     return {"f2": oiio.HALF, "f4": oiio.FLOAT, "u4": oiio.UINT32}[dtype.str[1:]]
 
 
+def _jpeg_is_cut(path: FilePath) -> bool:
+    """No end marker after the last start of scan: decoders fill the rest with grey, unasked."""
+    data = Path(path).read_bytes()
+    return data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[max(0, data.rfind(b"\xff\xda")) :]
+
+
 def _other_part(path: FilePath, frame: int | None) -> Part:
     with _opened(path, frame) as source:
+        if source.format_name() == "jpeg" and _jpeg_is_cut(path):
+            raise PlateError("cut off", wanted="a finished file", file=path, frame=frame)
         spec = source.spec()
         native = (oiio.UINT8, oiio.UINT16, oiio.UINT32, oiio.HALF)
         kind = spec.format.basetype if spec.format.basetype in native else oiio.FLOAT
@@ -228,7 +236,9 @@ def verify_image(path: FilePath) -> bool:
         with _opened(path, None) as source:
             index = 0
             while source.seek_subimage(index, 0):
-                _pixels(source, path, None, index, 0, 0, source.spec().nchannels)
+                spec = source.spec()
+                kind = oiio.HALF if spec.format.basetype == oiio.HALF else oiio.FLOAT
+                _pixels(source, path, None, index, 0, 0, spec.nchannels, kind)
                 index += 1
             _reason(source.geterror, path)
             return index > 0

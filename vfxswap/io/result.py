@@ -63,7 +63,7 @@ def assemble(
         window = window.union(part.data_window)
 
     kept = {n: p for n, p in main.channels.items() if not any(_is_of_layer(n, x) for x in layers)}
-    attributes = _exr_metadata(main.metadata)
+    attributes = {_kept_name(k): v for k, v in _exr_metadata(main.metadata).items()}
     attributes["vfxswap/version"] = __version__
     for layer in layers:
         if layer.premultiplied is not None:
@@ -89,6 +89,13 @@ def assemble(
 
 def _is_of_layer(name: str, layer: Layer) -> bool:
     return name == layer.name or name.startswith(layer.name + ".")
+
+
+def _kept_name(name: str) -> str:
+    """A plate that is itself a result keeps what made it, apart from what makes the new one."""
+    if name.startswith("vfxswap/") and not name.endswith("/premultiplied"):
+        return "vfxswap/previous/" + name.removeprefix("vfxswap/")
+    return name
 
 
 def _exr_metadata(metadata: Mapping[str, MetaValue]) -> dict[str, MetaValue]:
