@@ -185,6 +185,13 @@ class Comb(nn.Module):
         """`decode(encode(x))`: [B, 3, r, r] → [B, 3, r, r] in 0…1. Raises as those do."""
         return self.decode(self.encode(x, alpha=alpha), persona, alpha=alpha)
 
+    @torch.inference_mode()
+    def swap(self, x: Tensor, persona: str) -> Tensor:
+        """`forward` without gradients, for any number of crops; the plain reference of
+        `nets.run.FastComb.swap`."""
+        face: Tensor = self(x, persona)
+        return face
+
     def encode(self, x: Tensor, *, alpha: float = 1.0) -> Tensor:
         """Crops [B, 3, r, r] to latent vectors [B, latent, 1, 1].
 

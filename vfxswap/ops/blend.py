@@ -1,11 +1,13 @@
 """Enhanced multi-band blending: a swapped face into its plate, in the aligned crop.
 
-Source: the comb networks' Fig. 5 and para. 56–58, with three points settled here.
+Source: the comb networks' Fig. 5 and para. 56–58, with four points settled here.
 - The blend is done in net space, a log curve: there a change of light is an offset, which is what
   a pyramid's coarsest levels can carry over. In linear light it would be a gain, which they cannot;
   in display space highlights would be gone.
 - Mattes are smoothed *inwards only*, as the text asks; the figure's Gaussian would soften the
   outline.
+- On the coarsest levels a face is a few pixels wide, and an inward fade would leave nothing of
+  it. The bands above `_deepest_fade` are therefore faded together, at that level.
 - A pyramid is linear, so one pyramid of the difference source - target does the work of two, and
   "from the target" is a 0. The picture is put together once, after the loop.
 """
@@ -45,8 +47,8 @@ def multiband_blend(
     target_levels: how many of the coarsest levels of the face come from the target (Fig. 5: 2);
         kept below the number of levels, so that small crops still show the source.
     bands: number of levels; log2 of the shorter side if not set, never more.
-    smooth_px: depth of the matte's inward fade on every level, in pixels of that level, and of a
-        last fade at full size that keeps coarse levels from ending in a step.
+    smooth_px: depth of the matte's inward fade on every level, in pixels of that level. A last
+        fade at full size, as deep or 1/64 of the crop, keeps coarse levels from ending in a step.
 
     Raises ValueError for shapes that do not fit.
     """
@@ -57,23 +59,34 @@ def multiband_blend(
     count = level_count((target.shape[-2], target.shape[-1]), bands)
     from_target = min(target_levels, count - 1)
     differences = gaussian_pyramid(source - target, count)
-    mattes = gaussian_pyramid(matte, count)
+    deepest = min(count - 1 - from_target, _deepest_fade(min(target.shape[-2:]), smooth_px))
+    mattes = gaussian_pyramid(matte, deepest + 1)
     change: Tensor | None = None
     for level in range(count - 1 - from_target, -1, -1):
         size = (differences[level].shape[-2], differences[level].shape[-1])
         band = differences[level]
         if level + 1 < count:
             band = band - expand(differences[level + 1], size)
-        band = band * _faded_inwards(mattes[level], smooth_px)
+        if level < deepest:
+            band = band * _faded_inwards(mattes[level], smooth_px)
         change = band if change is None else expand(change, size).add_(band)
+        if level == deepest:
+            change = change * _faded_inwards(mattes[level], smooth_px)
     assert change is not None
-    change = change * feather_inwards(matte, smooth_px)
+    rim_px = max(smooth_px, min(target.shape[-2:]) / 64.0)
+    change = change * feather_inwards(matte, rim_px)
     return torch.where(matte > 0, target + change, target)
+
+
+def _deepest_fade(side: int, smooth_px: float) -> int:
+    """Coarsest level with a fade of its own: there it is a tenth of the crop deep."""
+    return max(0, math.floor(math.log2(max(1.0, side / (10.0 * max(smooth_px, 1.0))))))
 
 
 def _faded_inwards(matte: Tensor, depth_px: float) -> Tensor:
     """0 on a straight outline and beyond, 1 from `depth_px` inside; cheap enough for each level.
 
-    Half of what a smoothing kernel on the outline sees is inside: stretch the upper half.
+    A smoothing kernel on the outline sees one half inside. The upper third is what is stretched,
+    since expanding a level to the next carries it about a third of a kernel outwards.
     """
-    return torch.minimum(matte, (2.0 * smoothed(matte, depth_px) - 1.0).clamp_min_(0.0))
+    return torch.minimum(matte, (3.0 * smoothed(matte, depth_px) - 2.0).clamp_min_(0.0))

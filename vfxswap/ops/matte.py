@@ -41,10 +41,13 @@ def polygon_matte(
     falls = (start[:, 1] <= y) & (y < end[:, 1])
     rises = (end[:, 1] <= y) & (y < start[:, 1])
     subrow, edge = torch.nonzero(falls | rises, as_tuple=True)
-    a, b = start[edge], end[edge]
+    down = falls[subrow, edge]
+    # Always from the upper to the lower end, so that rounding does not know the direction.
+    a = torch.where(down[:, None], start[edge], end[edge])
+    b = torch.where(down[:, None], end[edge], start[edge])
     share = (y[subrow, 0] - a[:, 1]) / (b[:, 1] - a[:, 1])
     x = (a[:, 0] + share * (b[:, 0] - a[:, 0])).clamp(0.0, float(width))
-    winding = torch.where(falls[subrow, edge], 1, -1)
+    winding = torch.where(down, 1, -1)
     # To the right of a crossing everything counts once; the pixel it falls in counts in part.
     # A running sum along the row turns the two entries into that step.
     steps = torch.round(x * _SUBCOLUMNS).to(torch.int64)
@@ -149,8 +152,7 @@ def _dilated(matte: Tensor, radius_px: int) -> Tensor:
         doubled.append(torch.maximum(last[..., :-step], last[..., step:]))
     result = matte.clone(memory_format=torch.contiguous_format)
     for dy in range(-radius_px, radius_px + 1):
-        half = math.floor(math.sqrt((radius_px + 0.5) ** 2 - dy**2))
-        half = min(half, radius_px)
+        half = math.floor(math.sqrt((radius_px + 0.25) ** 2 - dy**2))
         span = 2 * half + 1
         run = doubled[span.bit_length() - 1][..., radius_px + dy : radius_px + dy + height, :]
         left, right = radius_px - half, radius_px + half + 1 - 2 ** (span.bit_length() - 1)

@@ -185,7 +185,7 @@ def _halved(image: Tensor, axis: int, border: Border) -> Tensor:
     image = image if axis == 0 else image.transpose(1, 2)
     _, height, width = image.shape
     padded = _window(image, Box(-5, 0, 2 * ((width + 1) // 2) + 10, height), border)
-    taps = _weights(torch.tensor([0.5], dtype=torch.float64), "lanczos3", 2.0)[0]
+    taps = _weights(torch.tensor([0.5]), "lanczos3", 2.0)[0]
     kernel = taps.to(image).reshape(1, 1, 1, -1)
     half = F.conv2d(padded[:, None], kernel, stride=(1, 2))[:, 0]
     return half if axis == 0 else half.transpose(1, 2).contiguous()
@@ -201,8 +201,8 @@ def _gathered(
     taps = [2 * math.ceil(_LOBES[filter] * step) for step in steps]
     x, y = _positions(matrix, size, image.device)
     column, row = torch.floor(x), torch.floor(y)
-    wx = _weights((x - column).reshape(-1), filter, steps[0])
-    wy = _weights((y - row).reshape(-1), filter, steps[1])
+    wx = _weights((x - column).reshape(-1).to(image), filter, steps[0])
+    wy = _weights((y - row).reshape(-1).to(image), filter, steps[1])
     left, top = int(column.min()) - taps[0] // 2 + 1, int(row.min()) - taps[1] // 2 + 1
     source = _window(
         image,
@@ -216,7 +216,7 @@ def _gathered(
     rows = flat.as_strided((height * width, span), (channels, 1)).contiguous()
     first = (row - row.min()) * width + (column - column.min())
     down = torch.arange(taps[1], device=image.device, dtype=torch.int32) * width
-    index = first.reshape(-1, 1).to(torch.int32) + down
+    index = first.reshape(-1, 1).to(image.device, torch.int32) + down
     summed = F.embedding_bag(index, rows, mode="sum", per_sample_weights=wy)
     out = torch.bmm(wx[:, None], summed.reshape(-1, taps[0], channels))[:, 0]
     return out.T.reshape(channels, *size)
@@ -224,10 +224,10 @@ def _gathered(
 
 def _positions(matrix: Array, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Input positions of output pixels, [H, W] float64, where whole numbers are pixel centres."""
+    # MPS has no float64: positions there come from the CPU.
+    device = torch.device("cpu") if device.type == "mps" else device
     u = torch.arange(size[1], dtype=torch.float64, device=device) + 0.5
     v = torch.arange(size[0], dtype=torch.float64, device=device)[:, None] + 0.5
-    if device.type == "mps":  # pragma: no cover - has no float64
-        raise ValueError("warp_affine needs float64: run it on the CPU or CUDA")
     (a, b, c), (d, e, f) = matrix.tolist()
     return a * u + b * v + (c - 0.5), d * u + e * v + (f - 0.5)
 
@@ -240,11 +240,11 @@ def _weights(fraction: Tensor, filter: Filter, step: float) -> Tensor:
     """
     half = math.ceil(_LOBES[filter] * step)
     taps = torch.arange(1 - half, half + 1, dtype=torch.float32, device=fraction.device)
-    distance = (taps - fraction.to(torch.float32)[:, None]) / step
+    distance = (taps - fraction[:, None]) / step
     if filter == "bilinear":
         weights = (1.0 - distance.abs()).clamp_min(0.0)
     elif step == 1.0:
-        weights = _lanczos_at_unit_step(fraction.to(torch.float32), distance, taps)
+        weights = _lanczos_at_unit_step(fraction, distance, taps)
     else:
         weights = torch.sinc(distance) * torch.sinc(distance / 3.0) * (distance.abs() < 3.0)
     return weights / weights.sum(1, keepdim=True)
