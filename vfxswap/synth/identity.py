@@ -76,9 +76,7 @@ class Identity:
     """Device copies of the texture, kept by the renderer."""
 
     @classmethod
-    def from_seed(
-        cls, seed: int, *, age: float | None = None, texture_rows: int = 768
-    ) -> Identity:
+    def from_seed(cls, seed: int, *, age: float | None = None, texture_rows: int = 768) -> Identity:
         """The performer of a seed. `age` 0 (young adult) … 1 (old) overrides the seed's own.
 
         The same seed at another age keeps bone shape, colours and style and only ages.
@@ -122,10 +120,14 @@ class Identity:
 @lru_cache(maxsize=8)
 def persona(name: str, *, age: float | None = None, texture_rows: int = 768) -> Identity:
     """A named starter (`STARTERS`), or the performer of a number in decimal."""
-    if name not in STARTERS and not name.isdigit():
+    return Identity.from_seed(known(name), age=age, texture_rows=texture_rows)
+
+
+def known(name: str) -> int:
+    """The seed of a starter's name or of a number in decimal. Raises JobError for others."""
+    if name not in STARTERS and not (name.isascii() and name.isdigit()):
         raise JobError("unknown performer", got=name, wanted=f"{', '.join(STARTERS)} or a number")
-    seed = STARTERS[name] if name in STARTERS else int(name)
-    return Identity.from_seed(seed, age=age, texture_rows=texture_rows)
+    return STARTERS[name] if name in STARTERS else int(name)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from vfxswap.synth.head import EYE_LEFT, EYE_RIGHT, HAIR, LASHES, SHELL, SKIN, Floats, Ints
-from vfxswap.synth.head import head_asset
+from vfxswap.synth.head import (
+    EYE_LEFT,
+    EYE_RIGHT,
+    HAIR,
+    LASHES,
+    SHELL,
+    SKIN,
+    Floats,
+    Ints,
+    head_asset,
+)
 from vfxswap.synth.identity import Identity
 from vfxswap.synth.paint import hairline, smoothstep
 from vfxswap.synth.performance import Array, State, rotation, with_gaze
@@ -117,10 +126,10 @@ def pose(identity: Identity, state: State) -> Posed:
     points = identity.vertices + (weights[active] @ flat[active]).reshape(-1, 3)
     turn = rotation(state.gaze_yaw, state.gaze_pitch, 0.0)
     head = state.rotation
-    shift = np.asarray(state.shift_m)
+    shift, stand = np.asarray(state.shift_m), np.asarray(state.stand_m)
 
     def move(local: Array) -> Array:
-        return np.asarray((local - NECK) @ head.T + NECK + shift)
+        return np.asarray((local - NECK) @ head.T + NECK + shift + stand)
 
     centres, gazes, pupils = [], [], []
     for vertices in _eye_vertices():
@@ -134,7 +143,7 @@ def pose(identity: Identity, state: State) -> Posed:
         pupils.append(move(centre + forward * radius))
     moved = (points - NECK) @ head.T + NECK
     weight = _topology_weight()[:, None]
-    world = weight * moved + (1 - weight) * points + shift * weight
+    world = weight * moved + (1 - weight) * points + shift * weight + stand
     landmarks = np.concatenate([world[asset.landmarks], pupils[1][None], pupils[0][None]])
     return Posed(
         world.astype(np.float32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -39,17 +40,59 @@ def occlude(
     if glasses:
         truth = _glasses(rng, truth, points, light)
     if occluder:
-        kind = rng.choice(["hand", "microphone", "strands", "shape"])
-        maker = {"hand": _hand, "microphone": _microphone, "strands": _strands, "shape": _shape}
-        color, cover = maker[str(kind)](rng, points, shape)
-        shade = 0.55 + 0.45 * np.clip(1 + 0.35 * cloud(rng, shape, 1 / 9, 3), 0.2, 1.8)
-        lit = np.asarray(color * shade[..., None] * light, np.float32)
+        kind = str(rng.choice(list(MAKERS)))
+        lit, cover = draw_occluder(rng, kind, points, shape, rig)
         truth = _covered(truth, lit, cover)
     hidden = cover[_pixel(points, shape)] > 0.5
     return replace(
         truth,
         mattes={**truth.mattes, "occluder": cover},
         visible=truth.visible & ~hidden,
+    )
+
+
+def draw_occluder(
+    rng: np.random.Generator,
+    kind: str,
+    points: Array,
+    shape: tuple[int, ...],
+    rig: LightRig,
+    pixel_aspect: float = 1.0,
+) -> tuple[Floats, Floats]:
+    """Colour [H, W, 3] (scene-linear, defined everywhere) and cover [H, W] of an occluder.
+
+    `kind` is one of `MAKERS`; `points` [70, 2] are landmarks in array pixels that it goes by.
+    """
+    height, width = shape[:2]
+    square = (height, round(width * pixel_aspect))
+    color, cover = MAKERS[kind](rng, points * [pixel_aspect, 1.0], square)
+    shade = 0.55 + 0.45 * np.clip(1 + 0.35 * cloud(rng, square, 1 / 9, 3), 0.2, 1.8)
+    light = rig.ambient[0] + 0.5 * rig.key_color + 0.3 * rig.fill_color
+    lit = np.asarray(color * shade[..., None] * light, np.float32)
+    if square[1] != width:
+        lit, cover = (
+            np.asarray(cv2.resize(x, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+            for x in (lit, cover)
+        )
+    return lit, cover
+
+
+def over(truth: Truth, cover: Floats, *, as_occluder: bool = False) -> Truth:
+    """Takes what `cover` [H, W] hides out of a truth's mattes, and hidden landmarks out of sight.
+
+    `as_occluder` counts the cover as the truth's own occluder; the picture stays as it is.
+    """
+    keep = 1 - cover
+    mattes = {name: matte * keep for name, matte in truth.mattes.items()}
+    alpha = truth.alpha * keep
+    if as_occluder:
+        mattes["occluder"] = mattes["occluder"] + cover
+        alpha = alpha + cover
+    return replace(
+        truth,
+        alpha=np.asarray(alpha, np.float32),
+        mattes=mattes,
+        face_matte=truth.face_matte * keep,
     )
 
 
@@ -102,21 +145,25 @@ def _glasses(rng: np.random.Generator, truth: Truth, points: Array, light: Array
             cv2.ellipse(lens, at, axes, turn, 0, 360, 1.0, -1, cv2.LINE_AA, 4)
             cv2.ellipse(frame, at, axes, turn, 0, 360, 1.0, thick, cv2.LINE_AA, 4)
     bridge = [points[39] + down * 0.01 * length, points[42] + down * 0.01 * length]
-    cv2.line(frame, *(tuple(int(v) for v in _fixed(p)) for p in bridge), 1.0, thick, cv2.LINE_AA, 4)
+    ends = [tuple(int(v) for v in _fixed(p)) for p in bridge]
+    cv2.line(frame, ends[0], ends[1], 1.0, thick, cv2.LINE_AA, 4)
     for start, end in ((36, 0), (45, 16)):
-        outer = points[start] + (points[start] - points[57 - start if start == 45 else 45]) * 0.0
         outer = points[start] + (across if start == 45 else -across) * 0.07
         edge = points[end] - down * length * 0.05
         pair = [tuple(int(v) for v in _fixed(p)) for p in (outer, edge)]
         cv2.line(frame, pair[0], pair[1], 1.0, thick, cv2.LINE_AA, 4)
-    color = rng.uniform(0.005, 0.3, 3) if rng.random() < 0.4 else np.full(3, rng.uniform(0.003, 0.04))
+    color = (
+        rng.uniform(0.005, 0.3, 3) if rng.random() < 0.4 else np.full(3, rng.uniform(0.003, 0.04))
+    )
     dark = rng.uniform(0.6, 0.97) if rng.random() < 0.3 else rng.uniform(0.0, 0.2)
     tint = (1 - lens[..., None] * dark * rng.uniform(0.8, 1.0, 3)).astype(np.float32)
     rgb = truth.rgb * tint
     sheen = np.clip(cloud(rng, lens.shape, 0.3, 1) - 0.4, 0, 1) * lens * rng.uniform(0, 0.25)
     rgb = rgb + (sheen[..., None] * light).astype(np.float32)
     frame *= (truth.alpha > 0.05).astype(np.float32)
-    truth = _covered(replace(truth, rgb=rgb), np.asarray(color * light, np.float32)[None, None], frame)
+    truth = _covered(
+        replace(truth, rgb=rgb), np.asarray(color * light, np.float32)[None, None], frame
+    )
     glasses = np.maximum(truth.mattes["glasses"], frame)
     return replace(truth, mattes={**truth.mattes, "glasses": glasses})
 
@@ -125,9 +172,7 @@ def _face_side(points: Array) -> float:
     return float(np.ptp(points[:68], axis=0).max())
 
 
-def _hand(
-    rng: np.random.Generator, points: Array, shape: tuple[int, ...]
-) -> tuple[Floats, Floats]:
+def _hand(rng: np.random.Generator, points: Array, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
     cover = np.zeros(shape, np.float32)
     side = _face_side(points)
     turn = rng.uniform(0, 2 * np.pi)
@@ -182,7 +227,9 @@ def _strands(
         a, b = root + rng.normal(0, 0.05, 2) * side, end + rng.normal(0, 0.06, 2) * side
         path = a * (1 - t) + b * t + 4 * t * (1 - t) * (bend + rng.normal(0, 0.02, 2) * side)
         thick = max(1, int(side * rng.uniform(0.004, 0.015)))
-        cv2.polylines(cover, [_fixed(path)], False, float(rng.uniform(0.5, 1)), thick, cv2.LINE_AA, 4)
+        cv2.polylines(
+            cover, [_fixed(path)], False, float(rng.uniform(0.5, 1)), thick, cv2.LINE_AA, 4
+        )
     color = np.ones((*shape, 3), np.float32) * rng.uniform([0.01, 0.007, 0.005], [0.3, 0.18, 0.1])
     return np.asarray(color, np.float32), np.clip(cover, 0, 1)
 
@@ -198,3 +245,13 @@ def _shape(
     cv2.ellipse(cover, at, axes, float(rng.uniform(0, 180)), 0, 360, 1.0, -1, cv2.LINE_AA, 4)
     color = rng.uniform(0.02, 0.7, 3) * np.ones((*shape, 1))
     return np.asarray(color, np.float32), cover
+
+
+MAKERS: dict[
+    str,
+    Callable[
+        [np.random.Generator, Array, tuple[int, ...]],
+        tuple[Floats, Floats],
+    ],
+] = {"hand": _hand, "microphone": _microphone, "strands": _strands, "shape": _shape}
+"""What may come before a face: colour and cover from a generator, landmarks and an array shape."""

@@ -53,7 +53,7 @@ class Maps:
     def near(self, point: NDArray[np.floating], radius_m: float, *, power: int = 2) -> Array:
         """1 at a template point, falling like a Gaussian over `radius_m`."""
         distance = np.linalg.norm(self.position - point.astype(np.float32), axis=-1) / radius_m
-        return np.exp(-(distance**power)).astype(np.float32)
+        return np.asarray(np.exp(-(distance**power)), np.float32)
 
 
 @lru_cache(maxsize=3)
@@ -67,7 +67,9 @@ def maps_of(rows: int) -> Maps:
     def scaled(image: Floats) -> Array:
         return np.asarray(cv2.resize(image, (columns, rows), interpolation=how), np.float32)
 
-    gradient = np.stack([scaled(np.ascontiguousarray(asset.gradient_map[:, :, i])) for i in (0, 1)], 2)
+    gradient = np.stack(
+        [scaled(np.ascontiguousarray(asset.gradient_map[:, :, i])) for i in (0, 1)], 2
+    )
     return Maps(
         position=scaled(asset.position_map),
         gradient=gradient * factor,
@@ -84,9 +86,7 @@ def smoothstep(x: Array, low: float, high: float) -> Array:
     return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
 
 
-def cloud(
-    rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 3
-) -> Array:
+def cloud(rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 3) -> Array:
     """Smooth noise of unit variance; `cell` is the coarsest cell as a share of the height.
 
     The lattice depends on the cell alone, so every resolution shows the same pattern.
@@ -145,8 +145,7 @@ def skin_color(tone: float) -> NDArray[np.float64]:
 def paint_skin(rng: np.random.Generator, look: Complexion, rows: int) -> Array:
     """Texture [rows, W, 12] float32 of one performer."""
     m = maps_of(rows)
-    x, y, z = m.position[..., 0], m.position[..., 1], m.position[..., 2]
-    across = np.abs(x)
+    y, z = m.position[..., 1], m.position[..., 2]
     dark = look.tone / 6.0
     base = skin_color(look.tone).astype(np.float32)
     base = base * rng.uniform([0.97, 0.93, 0.9], [1.03, 1.05, 1.08]).astype(np.float32)
@@ -206,9 +205,7 @@ def _over(color: Array, paint: Array | NDArray[np.floating], alpha: Array) -> No
     color += (np.asarray(paint, np.float32) - color) * alpha[..., None].astype(np.float32)
 
 
-def _blush(
-    rng: np.random.Generator, color: Array, m: Maps, look: Complexion, dark: float
-) -> None:
+def _blush(rng: np.random.Generator, color: Array, m: Maps, look: Complexion, dark: float) -> None:
     z, y, across = m.position[..., 2], m.position[..., 1], np.abs(m.position[..., 0])
     red = 0.8 * m.near(m.points[30], 0.016) + 0.4 * m.near(m.points[8], 0.015)
     red += 0.5 * (m.near(m.points[35], 0.012) + m.near(m.points[31], 0.012))
@@ -244,9 +241,7 @@ def _marks(rng: np.random.Generator, color: Array, m: Maps, look: Complexion) ->
         color *= 1 - patches[..., None] * np.array([0.4, 0.6, 0.7], np.float32)
 
 
-def _beard(
-    rng: np.random.Generator, color: Array, m: Maps, look: Complexion, base: Array
-) -> Array:
+def _beard(rng: np.random.Generator, color: Array, m: Maps, look: Complexion, base: Array) -> Array:
     x, y, z = m.position[..., 0], m.position[..., 1], m.position[..., 2]
     across = np.abs(x)
     grain, patch = cloud(rng, m.shape, 1 / 320, 1), cloud(rng, m.shape, 1 / 55, 2)
@@ -305,7 +300,9 @@ def _slopes(rng: np.random.Generator, m: Maps, look: Complexion, fine: Array) ->
         corner = m.points[54] * [side, 1, 1] + [side * 0.009, 0, -0.006]
         t = np.clip((z - corner[2]) / (wing[2] - corner[2]), 0, 1)
         fold = np.abs(x - (corner[0] + t * (wing[0] - corner[0]))) / 0.0022
-        ends = smoothstep(z, corner[2] - 0.012, corner[2]) * smoothstep(-z, -wing[2] - 0.004, -wing[2])
+        ends = smoothstep(z, corner[2] - 0.012, corner[2]) * smoothstep(
+            -z, -wing[2] - 0.004, -wing[2]
+        )
         height -= (2e-4 + 7e-4 * age) * np.exp(-(fold**2)) * ends * front
         outer = m.points[45] * [side, 1, 1] + [side * 0.008, 0.004, 0]
         angle = np.arctan2(z - outer[2], (x - outer[0]) * side + 0.012)

@@ -19,7 +19,7 @@ class State:
 
     Angles in radians: yaw > 0 turns to the subject's left (image right), pitch > 0 nods down,
     roll > 0 tilts to image right; gaze likewise, relative to the head. `shift_m` [3] moves the
-    head (x image right, y away from the camera, z up).
+    head (x image right, y away from the camera, z up); `stand_m` moves the whole performer.
     """
 
     actions: Array = field(default_factory=lambda: np.zeros(len(FACIAL_ACTIONS)))
@@ -29,6 +29,7 @@ class State:
     pitch: float = 0.0
     roll: float = 0.0
     shift_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    stand_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def posed(self, yaw: float, pitch: float, roll: float) -> State:
         """The same acting with another head pose."""
@@ -119,3 +120,154 @@ def with_gaze(state: State) -> Array:
     ):  # fmt: skip
         e[INDEX[name]] = np.clip(e[INDEX[name]] + max(0.0, value), 0.0, 1.0)
     return e
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    """Values [K, C] at times [K] in seconds, joined by monotone ease-in/ease-out steps."""
+
+    times: Array
+    values: Array
+
+    def at(self, time: float) -> Array:
+        i = int(np.clip(np.searchsorted(self.times, time) - 1, 0, len(self.times) - 2))
+        t = np.clip((time - self.times[i]) / (self.times[i + 1] - self.times[i]), 0.0, 1.0)
+        t = t * t * (3.0 - 2.0 * t)
+        return np.asarray(self.values[i] * (1 - t) + self.values[i + 1] * t)
+
+
+class Performance:
+    """A performer acting over a shot: speech, smiles, brows, blinks, glances, head motion.
+
+    Deterministic by `seed`; smooth in time, so fractional frames (motion blur, slow motion) may
+    be asked for. `energy` scales expressions and head motion alike; frame 0 is the first.
+    """
+
+    def __init__(self, seed: int, frames: int, *, fps: float = 24.0, energy: float = 1.0) -> None:
+        if frames < 1 or fps <= 0:
+            raise ValueError(f"{frames} frames at {fps} a second")
+        self.frames, self.fps = frames, fps
+        rng = np.random.default_rng([12, seed])
+        # A second of lead-in and lead-out keeps every curve defined beyond both ends.
+        start, end = -1.0, frames / fps + 1.0
+        self._head = _keys(rng, start, end, (0.5, 1.4), [0.20, 0.09, 0.06], energy)
+        self._lean = _keys(rng, start, end, (1.0, 2.5), [0.008, 0.008, 0.005], energy)
+        self._moods = [
+            (
+                actions(**mood),
+                _pulses(rng, start, end, every, (0.25, 0.6), (0.5, 1.6), high * energy),
+            )
+            for mood, every, high in MOODS
+        ]
+        self._speech = _speech(rng, start, end, energy)
+        self._blinks = _pulses(rng, start, end, 2.6, (0.07, 0.12), (0.0, 0.04), 1.0)
+        self._gaze = _glances(rng, start, end)
+        self._drift = rng.uniform(0, 2 * np.pi, 3)
+
+    def at(self, frame: float) -> State:
+        """The state at a frame, which may be fractional."""
+        time = frame / self.fps
+        e = self._speech.at(time)
+        for mood, curve in self._moods:
+            e = e + mood * float(curve.at(time)[0])
+        e = np.clip(e, 0.0, 1.0)
+        blink = float(self._blinks.at(time)[0])
+        for side in ("Left", "Right"):
+            i = INDEX[f"eyeBlink{side}"]
+            e[i] = max(e[i], blink)
+        yaw, pitch, roll = self._head.at(time)
+        sway = 0.012 * np.sin(2 * np.pi * np.array([0.31, 0.43, 0.27]) * time + self._drift)
+        # Eyes stay on their target while the head turns, by about half.
+        glance = self._gaze.at(time) - 0.5 * np.array([yaw, pitch])
+        return State(
+            actions=e,
+            gaze_yaw=float(np.clip(glance[0], -0.55, 0.55)),
+            gaze_pitch=float(np.clip(glance[1], -0.3, 0.3)),
+            yaw=float(yaw + sway[0]),
+            pitch=float(pitch + sway[1]),
+            roll=float(roll + sway[2]),
+            shift_m=tuple(float(v) for v in self._lean.at(time)),  # type: ignore[arg-type]
+        )
+
+
+MOODS: tuple[tuple[dict[str, float], float, float], ...] = (
+    ({"mouthSmile": 0.85, "cheekSquint": 0.5, "mouthUpperUp": 0.2}, 3.5, 1.0),
+    ({"browInnerUp": 0.8, "browOuterUp": 0.6, "eyeWide": 0.35}, 3.0, 0.9),
+    ({"browDown": 0.8, "eyeSquint": 0.4, "noseSneer": 0.25}, 4.5, 0.9),
+    ({"mouthPucker": 0.8, "mouthFunnel": 0.2}, 5.0, 0.9),
+    ({"mouthFrown": 0.6, "mouthShrugLower": 0.4}, 6.0, 0.8),
+    ({"mouthLeft": 0.5, "mouthDimpleLeft": 0.4}, 8.0, 0.8),
+)
+"""Actions of a mood, seconds between its onsets, and its highest weight."""
+
+VISEMES: tuple[dict[str, float], ...] = (
+    {"jawOpen": 0.55, "mouthLowerDown": 0.25},
+    {"jawOpen": 0.30, "mouthStretch": 0.30, "mouthLowerDown": 0.2},
+    {"jawOpen": 0.28, "mouthFunnel": 0.55},
+    {"jawOpen": 0.12, "mouthPucker": 0.65},
+    {"mouthPress": 0.45, "mouthRollLower": 0.35, "mouthRollUpper": 0.25},
+    {"jawOpen": 0.10, "mouthRollLower": 0.45, "mouthUpperUp": 0.3},
+    {"jawOpen": 0.18, "mouthUpperUp": 0.25, "mouthLowerDown": 0.3},
+    {"jawOpen": 0.42, "mouthUpperUp": 0.15},
+)
+"""Mouth shapes of speech: ah, eh, oh, oo, m/b/p, f/v, s/t, uh."""
+
+
+def _keys(
+    rng: np.random.Generator,
+    start: float,
+    end: float,
+    spacing: tuple[float, float],
+    spread: list[float],
+    energy: float,
+) -> _Curve:
+    times = [start]
+    while times[-1] < end:
+        times.append(times[-1] + rng.uniform(*spacing))
+    values = np.clip(rng.normal(0, 1, (len(times), len(spread))), -2.2, 2.2)
+    return _Curve(np.array(times), values * np.array(spread) * energy)
+
+
+def _pulses(
+    rng: np.random.Generator,
+    start: float,
+    end: float,
+    every: float,
+    rise: tuple[float, float],
+    hold: tuple[float, float],
+    high: float,
+) -> _Curve:
+    """0 with humps: rise, hold, fall; onsets `every` seconds apart on average."""
+    times, values = [start], [0.0]
+    while times[-1] < end:
+        onset = times[-1] + 0.15 + rng.exponential(every)
+        up, stay, down = rng.uniform(*rise), rng.uniform(*hold) + 1e-3, rng.uniform(*rise) * 1.4
+        peak = high if high == 1.0 and rise[1] < 0.2 else high * rng.uniform(0.45, 1.0)
+        times += [onset, onset + up, onset + up + stay, onset + up + stay + down]
+        values += [0.0, peak, peak, 0.0]
+    return _Curve(np.array(times), np.array(values)[:, None])
+
+
+def _speech(rng: np.random.Generator, start: float, end: float, energy: float) -> _Curve:
+    times, values = [start], [np.zeros(len(FACIAL_ACTIONS))]
+    while times[-1] < end:
+        loudness = rng.uniform(0.55, 1.15) * energy
+        for _ in range(int(rng.integers(4, 14))):
+            times.append(times[-1] + rng.uniform(0.10, 0.22))
+            shape = actions(**VISEMES[int(rng.integers(len(VISEMES)))])
+            values.append(shape * loudness * rng.uniform(0.6, 1.1))
+        rest = times[-1] + rng.uniform(0.12, 0.2)
+        times += [rest, rest + rng.uniform(0.2, 1.1)]
+        values += [np.zeros(len(FACIAL_ACTIONS))] * 2
+    return _Curve(np.array(times), np.clip(np.array(values), 0, 1))
+
+
+def _glances(rng: np.random.Generator, start: float, end: float) -> _Curve:
+    """Gaze held on targets, with saccades of about 60 ms between them."""
+    times, values = [start], [np.zeros(2)]
+    while times[-1] < end:
+        target = rng.normal(0, [0.2, 0.08])
+        leave = times[-1] + rng.uniform(0.3, 1.8)
+        times += [leave, leave + rng.uniform(0.045, 0.08)]
+        values += [values[-1], target]
+    return _Curve(np.array(times), np.array(values))

@@ -122,6 +122,7 @@ def render(
     """
     wp = _warp()
     from vfxswap.synth import kernels as k
+    from vfxswap.synth import lighting, shading
 
     static, mesh = _static(device), topology()
     posed = pose(identity, state)
@@ -150,7 +151,9 @@ def render(
     screen[:, 2] = np.where(near, 1.0 / np.where(near, screen[:, 2], 1.0), -1.0)
     screen_device = put(screen, wp.vec3)
     keys = wp.zeros(
-        (window.height * samples, window.width * samples), dtype=wp.uint64, device=device
+        (window.height * samples, window.width * samples),
+        dtype=wp.uint64,
+        device=device,
     )
     count = len(mesh.triangles)
     wp.launch(
@@ -163,14 +166,26 @@ def render(
     )  # fmt: skip
     middle = posed.landmarks[27:36].mean(0) + np.array([0.0, 0.06, 0.0])
     openness, shadow, scene = _light(
-        wp, k, identity, posed, rig, camera, middle, static, drawn, points, normals, device
+        wp,
+        k,
+        lighting.Scene(),
+        identity,
+        posed,
+        rig,
+        camera,
+        middle,
+        static,
+        drawn,
+        points,
+        normals,
+        device,
     )
     shape = (window.height, window.width)
     rgb = wp.empty(shape, dtype=wp.vec3, device=device)
     depth = wp.empty(shape, dtype=float, device=device)
-    mattes = wp.zeros((*shape, 10), dtype=float, device=device)
+    mattes = wp.empty((*shape, 10), dtype=float, device=device)
     wp.launch(
-        k.shade,
+        shading.shade,
         shape,
         [keys, samples, static["triangles"], static["part"], screen_device, points, normals,
          openness, static["uv"], static["rest"], static["face"], static["layer"],
@@ -198,6 +213,7 @@ def _drawn(identity: Identity, device: str) -> dict[str, Any]:
 def _light(
     wp: Any,
     k: Any,
+    scene: Any,
     identity: Identity,
     posed: Posed,
     rig: LightRig,
@@ -231,7 +247,15 @@ def _light(
     wp.launch(
         k.ambient_occlusion,
         len(points),
-        [points, normals, static["axes"], static["directions"], wp.vec3(*middle), shift, maps],
+        [
+            points,
+            normals,
+            static["axes"],
+            static["directions"],
+            wp.vec3(*middle),
+            shift,
+            maps,
+        ],
         [openness],
         device=device,
     )
@@ -239,10 +263,12 @@ def _light(
     shadow, shift = depth_maps(
         wp.array(key_axes[None], dtype=wp.mat33, device=device), 1, SHADOW_SIZE
     )
-    scene = k.Scene()
     scene.camera = wp.vec3(*camera.position)
     scene.key, scene.fill = wp.vec3(*rig.key_direction), wp.vec3(*rig.fill_direction)
-    scene.key_color, scene.fill_color = wp.vec3(*rig.key_color), wp.vec3(*rig.fill_color)
+    scene.key_color, scene.fill_color = (
+        wp.vec3(*rig.key_color),
+        wp.vec3(*rig.fill_color),
+    )
     scene.eye_left, scene.eye_right = (wp.vec3(*c) for c in posed.eye_centres)
     scene.gaze_left, scene.gaze_right = (wp.vec3(*g) for g in posed.gazes)
     scene.iris, scene.hair = wp.vec3(*identity.iris), wp.vec3(*identity.look.hair)
