@@ -48,7 +48,7 @@ CHANNEL_NAMES = st.one_of(
 def plates(draw: st.DrawFn) -> Image:
     width, height = draw(st.integers(1, 33)), draw(st.integers(1, 21))
     window = Box(draw(st.integers(-9, 9)), draw(st.integers(-9, 9)), width, height)
-    display = Box(0, 0, draw(st.integers(1, 40)), draw(st.integers(1, 40)))
+    display = Box(*draw(st.tuples(*[st.integers(-5, 5)] * 2, *[st.integers(1, 40)] * 2)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     color = draw(st.sampled_from([np.float16, np.float32]))
     kinds: dict[str, Any] = dict.fromkeys("RGB", color)
@@ -181,7 +181,7 @@ def test_further_parts_pass_through_raw_and_share_the_windows(tmp_path: Path, si
     main = Part({n: noise(rng, np.float16, (8, 16)) for n in "RGB"}, Box(2, 1, 16, 8), display,
                 name="beauty", metadata={"timeCode": METADATA["timeCode"]})  # fmt: skip
     ids = Part({"id": noise(rng, np.uint32, (8, 16))}, Box(2, 1, 16, 8), display, name="ids",
-               metadata={"manifest": "a=1"})  # fmt: skip
+               metadata={"manifest": "a=1", "chromaticities": METADATA["chromaticities"]})  # fmt: skip
     wide = Part({n: noise(rng, np.float16, (12, 24)) for n in "RGB"}, Box(-2, -1, 24, 12),
                 display, name="diffuse")  # fmt: skip
     plate = Image((ids, main, wide), ("R", "G", "B"), 1)

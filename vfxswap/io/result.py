@@ -80,7 +80,7 @@ def assemble(
         parts.append(PartToWrite(layer.name, planes, own, main.view))
     for index, part in enumerate(others):
         named = _with_part_name(part, index)
-        own = _exr_metadata(part.metadata)
+        own = {k: v for k, v in _exr_metadata(part.metadata).items() if k not in _SHARED}
         own.update(shared)
         planes = _placed(named.channels, part.data_window, window)
         parts.append(PartToWrite(named.name, planes, own, part.view))
