@@ -180,8 +180,13 @@ def test_further_parts_pass_through_raw_and_share_the_windows(tmp_path: Path, si
     display = Box(0, 0, 20, 10)
     main = Part({n: noise(rng, np.float16, (8, 16)) for n in "RGB"}, Box(2, 1, 16, 8), display,
                 name="beauty", metadata={"timeCode": METADATA["timeCode"]})  # fmt: skip
-    ids = Part({"id": noise(rng, np.uint32, (8, 16))}, Box(2, 1, 16, 8), display, name="ids",
-               metadata={"manifest": "a=1", "chromaticities": METADATA["chromaticities"]})  # fmt: skip
+    ids = Part(
+        {"id": noise(rng, np.uint32, (8, 16))},
+        Box(2, 1, 16, 8),
+        display,
+        name="ids",
+        metadata={"manifest": "a=1", "chromaticities": METADATA["chromaticities"]},
+    )
     wide = Part({n: noise(rng, np.float16, (12, 24)) for n in "RGB"}, Box(-2, -1, 24, 12),
                 display, name="diffuse")  # fmt: skip
     plate = Image((ids, main, wide), ("R", "G", "B"), 1)
