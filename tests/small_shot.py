@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import ClassVar, Self, cast
 
@@ -12,12 +13,19 @@ import torch
 from pydantic import Field, JsonValue
 
 from vfxswap import effects
+from vfxswap.align.crop import template
 from vfxswap.effects.base import EffectResult, Frame, Models, Prepared
-from vfxswap.geometry import Box
+from vfxswap.geometry import Box, Face
 from vfxswap.image import Image, Layer, Part
 from vfxswap.io.exr import write_image
+from vfxswap.io.tracks import PlateIdentity, TrackerModel, Tracks, write_tracks
+from vfxswap.io.weights import save_model
 from vfxswap.job import EffectSpec, Job, Output, Plate
+from vfxswap.nets.comb import Comb, CombSettings
+from vfxswap.nets.landmark import LandmarkNet, LandmarkSettings
+from vfxswap.persona import Consent, ModelCard, Persona
 from vfxswap.settings import Settings
+from vfxswap.shot import format_frames
 
 DISPLAY = Box(0, 0, 48, 32)
 DATA = Box(-2, -1, 52, 34)
@@ -117,4 +125,82 @@ def gain_job(folder: Path, frames: str = "1001-1004", **settings: JsonValue) -> 
         frames=frames,
         effects=(EffectSpec(effect="gain", settings=settings),),
         output=Output(pattern=str(folder / "out" / "comp.#.exr")),
+    )
+
+
+SYNTHETIC, CONSENTED, LAPSED = "alder", "rowan", "willow"
+"""Personas of the test's comb: a synthetic one, and two with consents for the show `kestrel`, the
+latter's expired."""
+
+
+def write_models(folder: Path) -> Path:
+    """A tiny comb of random weights and a landmark network that sees no face anywhere; returns
+    the folder for $VFXSWAP_MODELS."""
+    _write_blind_landmarks(folder / "blind")
+    settings = CombSettings(personas=(SYNTHETIC, CONSENTED, LAPSED), level=2, width=0.02)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        net = Comb(settings)
+    personas = (
+        Persona(id=SYNTHETIC, synthetic=True, net_mean=(0.4, 0.35, 0.3)),
+        Persona(id=CONSENTED, consent=_consent(date(2999, 1, 1)), net_mean=(0.4, 0.4, 0.4)),
+        Persona(id=LAPSED, consent=_consent(date(2001, 1, 1)), net_mean=(0.4, 0.4, 0.4)),
+    )
+    card = ModelCard(
+        name="tinycomb",
+        effect="swap",
+        network="comb",
+        network_settings=settings.model_dump(exclude_none=True),
+        crop_size=settings.crop_px,
+        licence="Apache-2.0",
+        synthetic=False,
+        training_data="random numbers",
+        training_licence="CC0-1.0",
+        recipe="none: random weights",
+        personas=personas,
+    )
+    save_model(folder / "tinycomb", card, net.state_dict())
+    return folder
+
+
+def _write_blind_landmarks(folder: Path) -> None:
+    net = LandmarkNet(LandmarkSettings(width=4))
+    with torch.no_grad():
+        net.scanner.head.weight.zero_()
+        assert net.scanner.head.bias is not None
+        net.scanner.head.bias.fill_(-10)
+    card = ModelCard(
+        name=folder.name,
+        effect="landmarks",
+        network="landmark",
+        network_settings=net.settings.model_dump(),
+        licence="Apache-2.0",
+        synthetic=True,
+        training_data="none",
+        training_licence="CC0-1.0",
+        recipe="none: random weights",
+    )
+    save_model(folder, card, net.state_dict())
+
+
+def write_face_tracks(path: Path, pattern: str, frames: Sequence[int]) -> Path:
+    """Tracks with one upright face, a little further right on every frame."""
+    faces = {}
+    for index, frame in enumerate(frames):
+        points = template(28) + np.array([10.0 + index, 2.0])
+        faces[frame] = [Face(0, points, np.full(len(points), 0.9), 0.95)]
+    identity = PlateIdentity.of(
+        pattern, format_frames(frames), size=(DISPLAY.width, DISPLAY.height)
+    )
+    write_tracks(path, Tracks.of(identity, {"": faces}, model=TrackerModel(name="by hand")))
+    return path
+
+
+def _consent(expires: date) -> Consent:
+    return Consent(
+        granted_by="party-7",
+        shows=("kestrel",),
+        uses=("swap",),
+        expires=expires,
+        document_sha256="ab" * 32,
     )

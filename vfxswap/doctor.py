@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import sys
@@ -99,25 +100,30 @@ def _versions() -> Iterator[Finding]:
     yield Finding("version", "Python", "ok" if fits else "broken", python, remedy)
     yield Finding("version", "vfxswap", "ok", vfxswap.__version__)
     for distribution, module in REQUIRED:
-        yield _version(distribution, module, "pip install vfxswap", required=True)
+        yield _version(distribution, module, "pip install vfxswap")
     for distribution, module in OPTIONAL:
-        remedy = "pip install 'vfxswap[synth]' (synthetic performers: demo, synth, train)"
-        yield _version(distribution, module, remedy, required=False)
+        # Not imported: that takes many seconds.
+        if importlib.util.find_spec(module) is None:
+            remedy = "pip install 'vfxswap[synth]' (synthetic performers: demo, synth, train)"
+            yield Finding("version", distribution, "missing", "", remedy, required=False)
+        else:
+            found = importlib.metadata.version(distribution)
+            yield Finding("version", distribution, "ok", found, required=False)
 
 
-def _version(distribution: str, module: str, remedy: str, *, required: bool) -> Finding:
+def _version(distribution: str, module: str, remedy: str) -> Finding:
     try:
         __import__(module)
     except ImportError as error:
         there = not isinstance(error, ModuleNotFoundError)
         status: Status = "broken" if there else "missing"
-        return Finding("version", distribution, status, str(error), remedy, required)
+        return Finding("version", distribution, status, str(error), remedy)
     found = getattr(sys.modules[module], "__version__", None)
     try:
         found = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         found = found or "version unknown"
-    return Finding("version", distribution, "ok", str(found), required=required)
+    return Finding("version", distribution, "ok", str(found))
 
 
 def _machine() -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -217,7 +216,7 @@ def cancelled_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         cancel.set()
-        os.write(sys.stderr.fileno(), b"\nvfxswap: stopping after the frame in hand\n")
+        os.write(2, b"\nvfxswap: stopping after the frame in hand\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

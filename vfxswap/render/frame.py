@@ -102,8 +102,10 @@ def compose(
             step.prepared,
         )
         _check(step.effect.name, result, plate)
-        rgb = select(result.matte, result.rgb, rgb)
-        matte = np.maximum(matte, result.matte)
+        # As written: a matte that halves round to 0 must not change the plate.
+        written = result.matte.astype(np.float16).astype(np.float32)
+        rgb = select(written, result.rgb, rgb)
+        matte = np.maximum(matte, written)
         layers += result.layers
         notes += result.notes
     layers = [_in_plate_space(layer, spaces.from_working) for layer in _unique(layers)]

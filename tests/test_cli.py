@@ -1,0 +1,338 @@
+"""The command line as a farm or an artist meets it: real processes, exit codes, words."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shot import (
+    CONSENTED,
+    LAPSED,
+    SYNTHETIC,
+    plate_image,
+    write_face_tracks,
+    write_models,
+    write_shot,
+)
+
+from vfxswap.cli import main
+from vfxswap.cli.progress import Dialect, finish, listener
+from vfxswap.errors import PlateError
+from vfxswap.io.exr import read_image, verify_image
+from vfxswap.job import Job
+from vfxswap.render.report import Event, Failure, Report
+
+ROOT = Path(__file__).parent.parent
+FRAMES = (1001, 1002, 1003)
+Done = subprocess.CompletedProcess[str]
+
+
+class Shot:
+    """A folder with a plate, models and tracks, and the command line in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plate = write_shot(folder / "plates", FRAMES)
+        self.models = write_models(folder / "models")
+        self.tracks = write_face_tracks(folder / "t.json", self.plate, FRAMES)
+        self.out = folder / "out"
+
+    def env(self, **more: str) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("VFXSWAP")}
+        return {
+            **kept,
+            "VFXSWAP_MODELS": str(self.models),
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            **more,
+        }
+
+    def process(self, *arguments: str, **env: str) -> Done:
+        """The command line as a process of its own."""
+        command = [sys.executable, "-m", "vfxswap", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.env(**env), capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, **env: str) -> Done:
+        """The same in this process, which has imported torch already."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self.folder)
+            for name in os.environ:
+                if name.startswith("VFXSWAP"):
+                    patch.delenv(name)
+            for name, value in {"VFXSWAP_MODELS": str(self.models), **env}.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                main(arguments)
+        code = left.value.code
+        assert isinstance(code, int)
+        return Done(list(arguments), code, out.getvalue(), err.getvalue())
+
+    def swap(self, *arguments: str, persona: str = SYNTHETIC, **env: str) -> Done:
+        return self.run(
+            "swap", self.plate, "--frames", "1001-1003", "--persona", persona,
+            "--tracks", str(self.tracks), "-o", "out/comp.#.exr", *arguments, **env,
+        )  # fmt: skip
+
+    def written(self) -> list[str]:
+        return sorted(p.name for p in self.out.iterdir()) if self.out.exists() else []
+
+
+@pytest.fixture(scope="module")
+def shot(tmp_path_factory: pytest.TempPathFactory) -> Shot:
+    return Shot(tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture(autouse=True)
+def _clean(shot: Shot) -> None:
+    for path in shot.out.iterdir() if shot.out.exists() else ():
+        path.unlink()
+
+
+def one_sentence(done: Done, code: int, *says: str) -> None:
+    """The command refused with one sentence on stderr and this exit code."""
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == code, done.stderr
+    assert len(lines) == 1 and lines[0].startswith("vfxswap: "), done.stderr
+    for word in says:
+        assert word in lines[0]
+
+
+def test_help_answers_in_under_300_ms(shot: Shot) -> None:
+    took = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        done = shot.process("--help")
+        took.append(time.perf_counter() - begun)
+        assert done.returncode == 0 and "swap" in done.stdout and "doctor" in done.stdout
+    assert min(took) < 0.3
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    code = "import sys, vfxswap.cli; print([m for m in ('torch', 'OpenImageIO', 'numpy', 'cv2', "
+    code += "'PyOpenColorIO', 'anny', 'warp') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_swap_writes_frames_and_says_so(shot: Shot) -> None:
+    done = shot.swap("--progress", "plain", "--save-job", "job.json", "--matte-grow-px", "1.5")
+    assert done.returncode == 0, done.stderr
+    assert shot.written() == [f"comp.{f}{s}" for f in FRAMES for s in (".exr", ".vfxswap.json")]
+    assert "[render 3/3] frame 1003 done" in done.stdout and "3 written" in done.stderr
+    metadata = read_image(shot.out / "comp.1001.exr").part.metadata
+    assert metadata["vfxswap/persona"] == SYNTHETIC
+    assert metadata["vfxswap/consent"] == "synthetic" and metadata["vfxswap/model"] == "tinycomb"
+    job = Job.read(shot.folder / "job.json")
+    assert job.effects[0].settings == {"persona": SYNTHETIC, "matte_grow_px": 1.5}
+    pixels = (shot.out / "comp.1002.exr").read_bytes()
+    (shot.out / "comp.1002.exr").write_bytes(pixels[:500])
+    again = shot.process("render", "job.json", "--skip-existing", "--progress", "json")
+    assert again.returncode == 0, again.stderr
+    events = [json.loads(line) for line in again.stdout.splitlines()]
+    assert events[-1]["event"] == "done" and events[-1]["exit_code"] == 0
+    assert [Path(p).name for p in events[-1]["written"]] == ["comp.1002.exr"]
+    assert (shot.out / "comp.1002.exr").read_bytes() == pixels
+
+
+def test_personas_go_by_face(shot: Shot) -> None:
+    done = shot.swap("--persona", f"1={SYNTHETIC}", "--persona", "0=", "--save-job", "j.json",
+                     "--dry-run")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    settings = Job.read(shot.folder / "j.json").effects[0].settings
+    assert settings == {"persona": SYNTHETIC, "faces": {"0": "", "1": SYNTHETIC}}
+    assert shot.written() == []
+
+
+def test_a_shot_without_a_face_passes_through(shot: Shot) -> None:
+    done = shot.run(
+        "swap", shot.plate, "--frames", "1001-1002", "--persona", SYNTHETIC,
+        "-o", "out/comp.#.exr", "--progress", "plain",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "no face" in done.stdout
+    result, plate = read_image(shot.out / "comp.1001.exr"), plate_image(1001)
+    for name, pixels in plate.part.channels.items():
+        assert np.array_equal(result.part.channels[name].view(np.uint8), pixels.view(np.uint8))
+    mattes = [p for p in result.parts if p.name == "swap_matte"]
+    assert len(mattes) == 1 and not any(c.any() for c in mattes[0].channels.values())
+    kept = shot.out / "comp.tracks.json"
+    assert kept.is_file()
+
+
+def test_consent_is_asked_for(shot: Shot) -> None:
+    arguments = ("swap", shot.plate, "--persona", CONSENTED, "-o", "out/comp.#.exr")
+    one_sentence(shot.process(*arguments), 2, CONSENTED, "show", "kestrel")
+    one_sentence(shot.swap("--show", "sparrow", persona=CONSENTED), 2, "sparrow")
+    one_sentence(shot.swap("--show", "kestrel", persona=LAPSED), 2, "expired")
+    (shot.folder / "revoked.txt").write_text("party-7\n")
+    revoked = str(shot.folder / "revoked.txt")
+    one_sentence(
+        shot.swap("--show", "kestrel", "--revocations", revoked, persona=CONSENTED), 2, "revoked"
+    )
+    assert shot.written() == []
+    done = shot.swap("--no-layers", persona=CONSENTED, VFXSWAP_SHOW="kestrel")
+    assert done.returncode == 0, done.stderr
+    assert (
+        read_image(shot.out / "comp.1001.exr")
+        .part.metadata["vfxswap/consent"]
+        .startswith("consent-")
+    )
+
+
+def test_usage_errors_exit_with_2(shot: Shot) -> None:
+    for wrong in (("swap",), ("swap", "p.#.exr", "--amount", "3", "-o", "o.#.exr"), ("fly",)):
+        assert shot.run(*wrong).returncode == 2
+
+
+def test_check_says_what_is_wrong_and_exits_with_it(shot: Shot) -> None:
+    assert shot.swap("--save-job", "good.json", "--dry-run").returncode == 0
+    assert shot.run("check", "good.json").stdout == "The job is good.\n"
+    job = json.loads((shot.folder / "good.json").read_text())
+    (shot.folder / "gap.json").write_text(json.dumps({**job, "frames": "1001-1005"}))
+    gap = shot.run("check", "gap.json", "--json")
+    assert gap.returncode == 2  # the tracks do not reach
+    messages = [f["message"] for f in json.loads(gap.stdout)["findings"]]
+    assert any("2 of 5 frames are missing" in m for m in messages)
+    job["effects"][0]["settings"]["persona"] = "aldr"
+    (shot.folder / "typo.json").write_text(json.dumps(job))
+    typo = shot.run("check", "typo.json")
+    assert typo.returncode == 2 and "alder" in typo.stderr
+
+
+def test_track_writes_a_file_and_keeps_edits(shot: Shot) -> None:
+    done = shot.run("track", shot.plate, "--frames", "1001-1002", "-o", "new.json")
+    assert done.returncode == 0, done.stderr
+    data = json.loads((shot.folder / "new.json").read_text())
+    assert data["automatic"][""] == {"1001": [], "1002": []} and data["model"]["name"] == "blind"
+    data["edits"] = {"": {"1001": [{"id": 3, "removed": True}]}}
+    (shot.folder / "new.json").write_text(json.dumps(data))
+    shot.run("track", shot.plate, "--frames", "1001-1003", "-o", "new.json")
+    again = json.loads((shot.folder / "new.json").read_text())
+    assert again["edits"][""]["1001"][0]["removed"] and len(again["automatic"][""]) == 3
+
+
+def test_models_are_listed_for_programs(shot: Shot) -> None:
+    rows = {row["name"]: row for row in json.loads(shot.run("models", "list", "--json").stdout)}
+    row = rows["tinycomb"]
+    assert row["effect"] == "swap" and row["personas"] == [SYNTHETIC, CONSENTED, LAPSED]
+    assert len(row["sha256"]) == 64 and row["licence"] == "Apache-2.0" and not row["synthetic"]
+    shown = shot.run("models", "show", "tinycomb")
+    assert "whole" in shown.stdout and "party-7" in shown.stdout
+    one_sentence(shot.run("models", "show", "tinycom"), 2, "tinycomb")
+
+
+def test_describe_gives_every_setting_with_its_words(shot: Shot) -> None:
+    described = json.loads(shot.run("describe", "--json").stdout)
+    swap = next(e for e in described["effects"] if e["name"] == "swap")
+    settings = {s["name"]: s for s in swap["settings"]}
+    assert settings["matte_grow_px"]["unit"] == "px" and settings["amount"]["maximum"] == 1
+    assert all(s["help"] for s in settings.values())
+    shown = shot.run("swap", "--help").stdout
+    for name in settings.keys() - {"faces"}:
+        assert f"--{name.replace('_', '-')}" in shown
+
+
+def test_doctor_tells_a_healthy_from_a_broken_installation(shot: Shot) -> None:
+    done = shot.run("doctor", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["ok"], done.stdout
+    names = {f["name"] for f in report["findings"]}
+    assert {"Python", "torch", "OpenImageIO", "OCIO config", "tinycomb", "device"} <= names
+    broken = shot.run("doctor", OCIO="/nowhere.ocio")
+    assert broken.returncode == 1 and "BROKEN" in broken.stdout and "$OCIO" in broken.stdout
+
+
+def test_ctrl_c_finishes_the_frame_in_hand(shot: Shot) -> None:
+    frames = range(1001, 1401)
+    pattern = write_shot(shot.folder / "long", range(1001, 1002))
+    for frame in frames[1:]:
+        os.link(shot.folder / "long" / "plate.1001.exr", _fresh(shot, frame))
+    tracks = write_face_tracks(shot.folder / "long.json", pattern, [1001])
+    data = json.loads(tracks.read_text())
+    by_frame = data["automatic"][""]
+    data["automatic"][""] = {str(frame): by_frame["1001"] for frame in frames}
+    tracks.write_text(json.dumps(data))
+    command = [sys.executable, "-m", "vfxswap", "swap", pattern, "--frames", "1001-1400",
+               "--persona", SYNTHETIC, "--tracks", str(tracks), "-o", "out/comp.#.exr",
+               "--progress", "json"]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=shot.folder, env=shot.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["event"] == "frame_done":
+            break
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    last = json.loads(rest.splitlines()[-1])
+    assert last["event"] == "done" and last["not_reached"]
+    files = sorted(shot.out.glob("*.exr"))
+    assert 0 < len(files) < 400 and all(verify_image(f) for f in files)
+    assert not [p for p in shot.out.iterdir() if "tmp" in p.name]
+
+
+def _fresh(shot: Shot, frame: int) -> Path:
+    path = shot.folder / "long" / f"plate.{frame}.exr"
+    path.unlink(missing_ok=True)
+    return path
+
+
+# Dialects -------------------------------------------------------------------------------------
+
+
+def spoken(dialect: Dialect, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    report = Report(failed=[Failure(1002, "", PlateError("no such file", frame=1002))])
+    with listener(dialect) as say:
+        say(Event("prepare", "done", 1, 2, frame=1001))
+        say(Event("render", "begin", 0, 3))
+        say(Event("render", "done", 1, 3, frame=1001, seconds=0.5))
+        say(Event("render", "note", 1, 3, frame=1002, message="no face found"))
+        say(Event("render", "failed", 2, 3, frame=1002, message="frame 1002: no such file"))
+    finish(dialect, report)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_openjd_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = spoken(Dialect.OPENJD, capsys)
+    assert "openjd_progress: 33.3" in lines and "openjd_progress: 66.7" in lines
+    assert "openjd_status: frame 1001 done" in lines
+    assert lines[-1] == "openjd_fail: frame 1002: no such file"
+
+
+def test_afanasy_lines_are_upper_case_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = spoken(Dialect.AFANASY, capsys)
+    assert [x for x in lines if x.startswith("PROGRESS")] == [
+        "PROGRESS: 0%", "PROGRESS: 33%", "PROGRESS: 66%"
+    ]  # fmt: skip
+
+
+def test_tractor_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = spoken(Dialect.TRACTOR, capsys)
+    assert "TR_PROGRESS 033%" in lines
+
+
+def test_json_lines_are_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    events = [json.loads(line) for line in spoken(Dialect.JSON, capsys)]
+    assert [e["event"] for e in events] == [
+        "frame_done", "begin", "frame_done", "warning", "error", "done"
+    ]  # fmt: skip
+    assert events[-1]["failed"][0]["frame"] == 1002 and events[-1]["exit_code"] == 1
+
+
+def test_auto_is_plain_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "[render 1/3] frame 1001 done in 0.50 s" in spoken(Dialect.AUTO, capsys)

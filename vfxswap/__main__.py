@@ -1,0 +1,5 @@
+"""`python -m vfxswap` is the command line."""
+
+from vfxswap.cli import main
+
+main()
