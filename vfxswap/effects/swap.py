@@ -30,6 +30,11 @@ from vfxswap.persona import ModelCard
 from vfxswap.settings import Settings
 
 MAX_CROP = 2048
+REACH_PX = 128
+"""Plate pixels around the crop that its resampling may look at; whole steps of half of it keep
+the grids on which the plate is decimated."""
+FILTER_PX = 4
+"""How far the resampling filter spreads a matte on the plate."""
 UNTOUCHED = 1e-3
 """Mattes below this are 0: resampling leaves crumbs that would mark plate pixels as changed."""
 
@@ -112,13 +117,15 @@ class SwapSettings(Settings):
 
 @dataclass(frozen=True, eq=False)
 class _Patch:
-    """A swapped face on its piece of the plate: [h, w(, C)] over `box`, net space."""
+    """A swapped face on its piece of the plate: [h, w(, C)] over `box`, in net space; `uv` over
+    the whole crop `square`."""
 
     box: Box
     change: Pixels
     swap: Pixels
     outline: Pixels
     matte: Pixels
+    square: Box
     uv: Pixels
 
 
@@ -162,27 +169,31 @@ class Swap:
                 notes.append(f"face {face.id} has no persona and is left alone")
             elif face.score < swap.min_score:
                 notes.append(f"face {face.id} scores {face.score:.2f} and is left alone")
-            elif (patch := self._swap_face(canvas.net, frame, face, persona, swap)) is not None:
+            elif (patch := self._swap_face(frame, face, persona, swap)) is not None:
                 canvas.put(face, patch, amount=swap.amount)
         if not frame.faces:
             notes.append("no face found: the plate goes through")
         return canvas.result(notes)
 
     def _swap_face(
-        self, plate: Tensor, frame: Frame, face: Face, persona: str, swap: SwapSettings
+        self, frame: Frame, face: Face, persona: str, swap: SwapSettings
     ) -> _Patch | None:
         """One face, aligned, decoded as `persona` and blended in the crop; None off the plate."""
         loaded = self._combs[persona]
         comb = cast(FastComb, loaded.net)
         size = swap.crop_size or _fitting_size(face, comb.size, frame.pixel_aspect)
         matrix = crop_matrix(face.points, size=size, pixel_aspect=frame.pixel_aspect)
-        box = covered_window(inverted(matrix), (size, size)).intersection(frame.data_window)
-        if box.empty:
+        square = covered_window(inverted(matrix), (size, size)).intersection(frame.data_window)
+        if square.empty:
             return None
-        plate = plate.to(self._device)
-        target = _to_crop(plate, matrix, size, frame.data_window)
-        small = crop_matrix(face.points, size=comb.size, pixel_aspect=frame.pixel_aspect)
-        seen = _to_crop(plate, small, comb.size, frame.data_window)
+        reach = _reach(square, frame.data_window)
+        pixels = frame.rgb[reach.slices_in(frame.data_window)]
+        plate = color.to_net(to_tensor(pixels, device=self._device))
+        target = _to_crop(plate, matrix, size, reach)
+        small, seen = matrix, target
+        if size != comb.size:
+            small = crop_matrix(face.points, size=comb.size, pixel_aspect=frame.pixel_aspect)
+            seen = _to_crop(plate, small, comb.size, reach)
 
         edge = outline(face.points)
         normal, mean = normalise(seen, self._polygon(edge, small, comb.size))
@@ -205,6 +216,7 @@ class Swap:
         blended = restore_highlights(target + change, target, mean, amount=swap.highlights)
         source = restore_highlights(source, target, mean, amount=swap.highlights)
         back = torch.cat([blended - target, source, whole, matte], 1)
+        box = _touched(torch.maximum(whole, matte), matrix).intersection(frame.data_window)
         patch = to_pixels(_to_plate(back, matrix, box))
         return _Patch(
             box,
@@ -212,7 +224,8 @@ class Swap:
             swap=patch[..., 3:6],
             outline=_settled(patch[..., 6]),
             matte=_settled(patch[..., 7]),
-            uv=_crop_uv(matrix, size, box),
+            square=square,
+            uv=_crop_uv(matrix, size, square),
         )
 
     def _polygon(self, edge: Array, matrix: Array, size: int) -> Tensor:
@@ -236,7 +249,6 @@ class _Canvas:
     def __init__(self, frame: Frame) -> None:
         height, width = frame.rgb.shape[:2]
         self._frame = frame
-        self.net = to_tensor(color.to_net(frame.rgb))
         self._rgb = frame.rgb.copy()
         self._matte = np.zeros((height, width), np.float32)
         self._face = np.zeros((height, width, 4), np.float32)
@@ -269,6 +281,7 @@ class _Canvas:
         self._mattes[area] = np.maximum(self._mattes[area], np.stack(planes, -1))
         self._conf[area] = np.where(inside, np.float32(face.confidence.mean()), self._conf[area])
         self._id[area] = np.where(inside, np.float32(face.id + 1), self._id[area])
+        area = patch.square.slices_in(self._frame.data_window)
         self._uv[area] = np.where(patch.uv[..., :1] >= 0, patch.uv, self._uv[area])
 
     def result(self, notes: list[str]) -> EffectResult:
@@ -296,6 +309,26 @@ def _fitting_size(face: Face, least: int, pixel_aspect: float) -> int:
     while scale < 1 and size < MAX_CROP:
         size, scale = 2 * size, 2 * scale
     return size
+
+
+def _reach(square: Box, window: Box) -> Box:
+    """What of the plate is looked at: `square` with room for filters, on a coarse grid."""
+    step = REACH_PX // 2
+    wide = square.grown(REACH_PX)
+    x = window.x + (wide.x - window.x) // step * step
+    y = window.y + (wide.y - window.y) // step * step
+    return Box(x, y, wide.right - x, wide.bottom - y).intersection(window)
+
+
+def _touched(matte: Tensor, matrix: Array) -> Box:
+    """Plate pixels that the part of a crop's matte [1, 1, s, s] above 0 may reach."""
+    rows, columns = (matte[0, 0] > 0).any(1).nonzero(), (matte[0, 0] > 0).any(0).nonzero()
+    if len(rows) == 0:
+        return Box(0, 0, 0, 0)
+    x, y = int(columns[0]), int(rows[0])
+    size = (int(rows[-1]) + 1 - y, int(columns[-1]) + 1 - x)
+    back = between_windows(inverted(matrix), output=(x, y))
+    return covered_window(back, size, margin_px=FILTER_PX)
 
 
 def _to_crop(plate: Tensor, matrix: Array, size: int, window: Box) -> Tensor:
