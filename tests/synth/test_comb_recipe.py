@@ -1,0 +1,96 @@
+"""Recipes of combs: files, and the whole way from takes to a model that loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from vfxswap.errors import JobError
+from vfxswap.io.weights import load_net, read_card
+from vfxswap.synth.comb_recipe import RECIPES, load_recipe, run
+from vfxswap.train.evaluate import BASELINES
+
+TINY = """
+name = "tiny"
+description = "For a test."
+[personas]
+amber = "one"
+basalt = "the other"
+[takes]
+personas = ["amber", "basalt"]
+count = 4
+crop_size = 16
+guests = 2
+[held_out]
+personas = ["amber", "basalt"]
+count = 3
+seed = 8
+crop_size = 16
+guests = 1
+[expression]
+personas = ["amber", "basalt"]
+count = 3
+seed = 9
+crop_size = 16
+guests = 0
+vary = "expression"
+[training]
+level = 2
+width = 0.03
+iterations = [2]
+final_iterations = 2
+batch = 2
+paired = true
+"""
+
+
+def test_shipped_recipes_are_valid() -> None:
+    names = [f.stem for f in RECIPES.glob("*.toml")]
+    assert "comb-starter" in names
+    for name in names:
+        assert load_recipe(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seed = 8", "seed = 1"), "measured on its training takes"),
+        (("width", "witdh"), r"training\.witdh is unknown.*perhaps width"),
+        (('basalt = "the other"', ""), "takes are of other personas"),
+        (("[takes]", "[takes"), "no valid TOML"),
+    ],
+)
+def test_wrong_recipes_are_refused_in_a_sentence(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY.replace(*change))
+    with pytest.raises(JobError, match=message):
+        load_recipe(str(file))
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(JobError, match="comb-starter"):
+        load_recipe("comb-startr")
+
+
+def test_a_recipe_ends_in_a_model_that_loads_with_its_numbers(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY)
+    stored = run(str(file), out=tmp_path / "tiny", work=tmp_path / "work", processes=0)
+    card = read_card(tmp_path / "tiny")
+    assert card == stored.card
+    assert card.synthetic
+    assert card.crop_size == 16
+    assert [p.id for p in card.personas] == ["amber", "basalt"]
+    assert "paired" in card.training_data
+    net = load_net(card, tmp_path / "tiny", device="cpu")
+    assert net(torch.rand(1, 3, 16, 16), "basalt").shape == (1, 3, 16, 16)
+    report = json.loads((tmp_path / "work" / "report.json").read_text())["swap"]
+    assert card.metrics["psnr_swap"].value == pytest.approx(report["psnr"]["swap"])
+    assert set(report["psnr"]) == {"swap", *BASELINES}
+    assert report["swapped_frames"] == 6
+    assert (tmp_path / "work" / "sheet.png").exists()
