@@ -26,6 +26,7 @@ from vfxswap.train.crops import (
     write_description,
     write_shard,
 )
+from vfxswap.train.extend import PersonaTrainer
 
 PERSONAS = ("amber", "basalt")
 
@@ -299,3 +300,40 @@ def test_edge_extension_keeps_the_inside_and_invents_no_new_colour() -> None:
     assert extended.min() >= kept.nan_to_num(2).min() - 1e-5
     changed = edge_extended(torch.where(inside, image, 9.0), matte)
     torch.testing.assert_close(changed, extended)
+
+
+def test_an_added_persona_leaves_everything_else_bit_for_bit(tmp_path: Path) -> None:
+    crops = made_up()
+    base = train(CombTrainer(tiny(), crops, ("amber",)), tmp_path / "base")
+    before = {k: v.clone() for k, v in base.state_dict().items()}
+    for paired in (False, True):
+        training = tiny(iterations=(2, 4, 6), paired=paired)
+        trainer = PersonaTrainer(training, crops, base, "basalt")
+        fresh = {k: v.clone() for k, v in trainer.comb.decoder_state("basalt").items()}
+        extended = train(trainer, tmp_path / f"extended-{paired}")
+        assert trainer.iteration == 8
+        after = extended.state_dict()
+        for name, value in before.items():
+            assert torch.equal(after[name], value), name
+        learned = extended.decoder_state("basalt")
+        assert all(not torch.equal(fresh[k], learned[k]) for k in fresh if k.endswith("weight"))
+        face = torch.rand(1, 3, 16, 16, generator=seeded(9))
+        assert torch.equal(extended(face, "amber"), base(face, "amber"))
+
+
+def test_an_extension_resumes_exactly_and_only_on_its_own_base(tmp_path: Path) -> None:
+    crops, training = made_up(), tiny(iterations=(0, 0, 5))
+    base = train(CombTrainer(tiny(), crops, ("amber",)), tmp_path / "base")
+    whole = train(PersonaTrainer(training, crops, base, "basalt"), tmp_path / "whole")
+    parts = PersonaTrainer(training, crops, base, "basalt")
+    for _ in range(3):
+        parts.step()
+    parts.save(tmp_path / "parts")
+    resumed = train(PersonaTrainer(training, crops, base, "basalt"), tmp_path / "parts")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name])
+    other = train(CombTrainer(tiny(seed=4), crops, ("amber",)), tmp_path / "other")
+    with pytest.raises(JobError, match="other settings"):
+        PersonaTrainer(training, crops, other, "basalt").resume(tmp_path / "parts")
+    with pytest.raises(JobError, match="already has"):
+        PersonaTrainer(training, crops, base, "amber")

@@ -17,13 +17,13 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from vfxswap.errors import CancelledError, JobError
 from vfxswap.nets.comb import Comb, CombSettings
@@ -31,7 +31,6 @@ from vfxswap.ops.normalise import GAIN
 from vfxswap.settings import Settings
 from vfxswap.train.checkpoint import load_checkpoint, newest_iteration, save_checkpoint
 from vfxswap.train.crops import (
-    GUESTS,
     Batch,
     CropSet,
     Jitter,
@@ -124,6 +123,10 @@ class CombTrainer:
     def __init__(
         self, training: CombTraining, crops: CropSet, personas: tuple[str, ...], device: str = "cpu"
     ) -> None:
+        """`personas` get a decoder each; the crops' other roles are encoded in paired training.
+
+        Raises JobError when the crops lack a persona, are of another size, or are not paired.
+        """
         if missing := [p for p in personas if p not in crops.roles]:
             raise JobError("the crops lack a persona", wanted=", ".join(missing))
         if training.paired and not crops.paired:
@@ -140,7 +143,7 @@ class CombTrainer:
 
     def step(self) -> None:
         """One iteration. Raises JobError when the loss is not finite; nothing is changed then."""
-        now = moment(self.training, self.iteration)
+        now = self.moment(self.iteration)
         if now.level > self.comb.level:
             self._grow(now.level)
         for group in self.optimiser.param_groups:
@@ -161,6 +164,15 @@ class CombTrainer:
                 self.losses[persona] = loss.item()
         self.iteration += 1
 
+    def moment(self, iteration: int) -> Moment:
+        """The schedule at an iteration."""
+        return moment(self.training, iteration)
+
+    @property
+    def total_iterations(self) -> int:
+        """How many iterations make a whole training."""
+        return self.training.total_iterations
+
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint; see `checkpoint.save_checkpoint`."""
         return save_checkpoint(
@@ -179,7 +191,7 @@ class CombTrainer:
         reached = newest_iteration(folder)
         if reached == 0:
             return False
-        self._build(moment(self.training, reached - 1).level)
+        self._build(self.moment(reached - 1).level)
         self.iteration = load_checkpoint(
             folder, self.comb, self.optimiser, settings=self._identity()
         )
@@ -189,7 +201,7 @@ class CombTrainer:
     def preview(self, index: int) -> Tensor:
         """[3, P·S, (P+1)·S] net space relative to the mean: a row a performer, its crop first,
         then as every persona. All of stored crop `index`."""
-        now = moment(self.training, max(0, self.iteration - 1))
+        now = self.moment(max(0, self.iteration - 1))
         size = 4 << now.level
         rows = []
         for performer in self.personas:
@@ -229,10 +241,13 @@ class CombTrainer:
     def _placed(self) -> None:
         self.comb.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.Adam(
-            self.comb.parameters(), lr=self.training.learning_rate, betas=(0.9, 0.99)
+            list(self._learning()), lr=self.training.learning_rate, betas=(0.9, 0.99)
         )
         for parameter in self.comb.parameters():
             parameter.grad = None
+
+    def _learning(self) -> Iterator[nn.Parameter]:
+        return self.comb.parameters()
 
     def _identity(self) -> dict[str, object]:
         return {"training": self.training.model_dump(mode="json"), "personas": list(self.personas)}
@@ -250,8 +265,8 @@ class CombTrainer:
     def _paired_loss(self, persona: str, number: int, now: Moment) -> Tensor:
         """A batch of performances by anyone (persona or guest) against the persona's own."""
         generator = seeded(self.training.seed, _DRAW, self.iteration, number)
-        performers = [*self.personas, *([GUESTS] if GUESTS in self.crops.roles else [])]
-        roles = [self.crops.roles[p] for p in performers]
+        others = sorted(set(self.crops.roles) - set(self.personas))
+        roles = [self.crops.roles[p] for p in (*self.personas, *others)]
         count = self.training.batch
         index = torch.randint(len(roles[0]), (count,), generator=generator)
         which = torch.randint(len(roles), (count,), generator=generator)
@@ -328,11 +343,11 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     trainer.resume(folder)
-    total = trainer.training.total_iterations
+    total = trainer.total_iterations
     began, first = time.monotonic(), trainer.iteration
     with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
         while trainer.iteration < total:
-            now = moment(trainer.training, trainer.iteration)
+            now = trainer.moment(trainer.iteration)
             trainer.step()
             done = trainer.iteration
             if done % log_every == 0 or done == total:

@@ -1,0 +1,75 @@
+"""A further persona for a trained comb; encoder, trunk and the other personas stay bit for bit.
+
+Only the new persona's own decoder levels learn, at the comb's last level, from its own crops (or,
+paired, from any performer's). So everything the others decode stays as it was approved.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from vfxswap.errors import JobError
+from vfxswap.nets.comb import Comb
+from vfxswap.train.comb import CombTrainer, CombTraining, Moment, moment
+from vfxswap.train.crops import CropSet
+
+
+class PersonaTrainer(CombTrainer):
+    """Trains one persona more. `training` gives iterations of the last level and final ones,
+    rates, batch and losses; its width and latent are the comb's and do not count."""
+
+    def __init__(
+        self,
+        training: CombTraining,
+        crops: CropSet,
+        comb: Comb,
+        persona: str,
+        *,
+        like: str | None = None,
+        device: str = "cpu",
+    ) -> None:
+        """`like` names a persona whose decoder the new one starts from; fresh without.
+
+        The comb given is not changed. Raises JobError when the persona is already in it, another
+        level is asked for, or as `CombTrainer` does.
+        """
+        if persona in comb.settings.personas:
+            raise JobError("the comb already has this persona", got=persona)
+        if training.level != comb.level:
+            raise JobError("the comb is of another level", got=training.level, wanted=comb.level)
+        self._base, self._like = comb, like
+        super().__init__(training, crops, (persona,), device)
+
+    def moment(self, iteration: int) -> Moment:
+        """The schedule: the last level from the start, nothing fades in."""
+        before = sum(map(self.training.level_iterations, range(self.training.level)))
+        now = moment(self.training, before + iteration)
+        return Moment(self.training.level, 1.0, now.learning_rate)
+
+    @property
+    def total_iterations(self) -> int:
+        return self.training.level_iterations(self.training.level) + self.training.final_iterations
+
+    def _build(self, level: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.training.seed)
+            self.comb = copy.deepcopy(self._base)
+            self.comb.add_persona(self.personas[0], like=self._like)
+        self.comb.train().requires_grad_(False)
+        for parameter in self._learning():
+            parameter.requires_grad_(True)
+        self._placed()
+
+    def _learning(self) -> Iterator[nn.Parameter]:
+        return self.comb.persona_parameters(self.personas[0])
+
+    def _identity(self) -> dict[str, object]:
+        digest = hashlib.sha256()
+        for name, value in sorted(self._base.state_dict().items()):
+            digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+        return {**super()._identity(), "base": digest.hexdigest(), "like": self._like}
