@@ -102,6 +102,47 @@ def topology() -> Topology:
 
 
 @dataclass(frozen=True, eq=False)
+class Skirt:
+    """A curtain that hangs from the cut edge of the bust, so that no shot shows it.
+
+    `source` are the asset's vertices it repeats, `drop_m` how far each copy hangs down;
+    `triangles` index these copies.
+    """
+
+    triangles: Ints
+    source: Ints
+    drop_m: Floats
+
+
+SKIRT_M = 0.8
+
+
+@lru_cache(maxsize=1)
+def skirt() -> Skirt:
+    """The curtain, built once from the asset."""
+    asset = head_asset()
+    corners = asset.seam_vertex[asset.triangles[asset.part == SKIN]]
+    edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
+    _, index, times = np.unique(
+        np.sort(edges, axis=1), axis=0, return_index=True, return_counts=True
+    )
+    cut = edges[index[times == 1]]
+    cut = cut[(asset.template[cut][:, :, 2] < 0.58).all(1)]
+    source = np.unique(cut)
+    upper = np.searchsorted(source, cut)
+    lower = upper + len(source)
+    triangles = np.concatenate(
+        [
+            np.stack([upper[:, 0], upper[:, 1], lower[:, 1]], 1),
+            np.stack([upper[:, 0], lower[:, 1], lower[:, 0]], 1),
+        ]
+    )
+    drop = np.zeros(2 * len(source), np.float32)
+    drop[len(source) :] = SKIRT_M
+    return Skirt(triangles.astype(np.int32), np.tile(source, 2).astype(np.int32), drop)
+
+
+@dataclass(frozen=True, eq=False)
 class Posed:
     """`points` [N, 3] of the asset's vertices in metres, `landmarks` [70, 3], eyes and gaze."""
 

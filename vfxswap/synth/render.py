@@ -10,10 +10,10 @@ import numpy as np
 
 from vfxswap.errors import JobError
 from vfxswap.synth.camera import Camera
-from vfxswap.synth.head import Floats
+from vfxswap.synth.head import SKIN, Floats, head_asset
 from vfxswap.synth.identity import Identity
 from vfxswap.synth.light import LightRig
-from vfxswap.synth.mesh import Posed, hair_cover, pose, topology
+from vfxswap.synth.mesh import Posed, hair_cover, pose, skirt, topology
 from vfxswap.synth.performance import Array, State
 
 MATTES = ("skin", "brows", "eyes", "lips", "mouth", "hair", "ears", "body", "glasses")
@@ -55,7 +55,7 @@ def _warp() -> Any:
         raise JobError(
             "synthetic performers need the extra: pip install 'vfxswap[synth]'"
         ) from missing
-    warp.config.log_level = max(warp.config.log_level, getattr(warp, "LOG_WARNING", 30))
+    warp.config.log_level = max(warp.config.log_level, 40)  # Errors: no CUDA driver is none.
     warp.init()
     return warp
 
@@ -63,7 +63,10 @@ def _warp() -> Any:
 @lru_cache(maxsize=4)
 def _static(device: str) -> dict[str, Any]:
     """The mesh that never changes, on the device."""
-    wp, mesh = _warp(), topology()
+    wp, mesh, hem = _warp(), topology(), skirt()
+    count = len(hem.source)
+    hem_rest = head_asset().template[hem.source] - hem.drop_m[:, None] * [0.0, 0.0, 1.0]
+    none = np.zeros(count, np.float32)
 
     def put(values: np.ndarray[Any, Any], dtype: Any) -> Any:
         return wp.array(np.ascontiguousarray(values), dtype=dtype, device=device)
@@ -71,12 +74,15 @@ def _static(device: str) -> dict[str, Any]:
     directions = _sphere(OCCLUSION_DIRECTIONS)
     axes = np.stack([_axes(d, OCCLUSION_SIZE) for d in directions])
     return {
-        "triangles": put(mesh.triangles, int),
-        "part": put(mesh.part, int),
-        "uv": put(mesh.uv, wp.vec2),
-        "rest": put(mesh.rest, wp.vec3),
-        "face": put(mesh.face, float),
-        "layer": put(mesh.layer, float),
+        "source": np.concatenate([mesh.source, hem.source]),
+        "drop": np.concatenate([np.zeros(len(mesh.source), np.float32), hem.drop_m]),
+        "count": len(mesh.triangles) + len(hem.triangles),
+        "triangles": put(np.concatenate([mesh.triangles, hem.triangles + len(mesh.rest)]), int),
+        "part": put(np.concatenate([mesh.part, np.full(len(hem.triangles), SKIN)]), int),
+        "uv": put(np.concatenate([mesh.uv, np.full((count, 2), -1.0)]), wp.vec2),
+        "rest": put(np.concatenate([mesh.rest, hem_rest]), wp.vec3),
+        "face": put(np.concatenate([mesh.face, none]), float),
+        "layer": put(np.concatenate([mesh.layer, none]), float),
         "smooth": put(mesh.smooth_triangles, int),
         "starts": put(mesh.ring_starts, int),
         "ring": put(mesh.ring, int),
@@ -124,7 +130,7 @@ def render(
     from vfxswap.synth import kernels as k
     from vfxswap.synth import lighting, shading
 
-    static, mesh = _static(device), topology()
+    static = _static(device)
     posed = pose(identity, state)
     drawn = _drawn(identity, device)
 
@@ -140,8 +146,9 @@ def render(
         [base_normals],
         device=device,
     )
-    normals_host = base_normals.numpy()[mesh.source]
-    points_host = posed.points[mesh.source] + normals_host * drawn["lift"][:, None]
+    normals_host = base_normals.numpy()[static["source"]]
+    points_host = posed.points[static["source"]] + normals_host * drawn["lift"][:, None]
+    points_host[:, 2] -= static["drop"]
     points, normals = put(points_host, wp.vec3), put(normals_host, wp.vec3)
     window = camera.window
     screen = camera.project(points_host)
@@ -155,10 +162,9 @@ def render(
         dtype=wp.uint64,
         device=device,
     )
-    count = len(mesh.triangles)
     wp.launch(
         k.visibility,
-        count,
+        static["count"],
         [static["triangles"], static["part"], screen_device, static["rest"], drawn["cover"],
          static["layer"], identity.hair.fine],
         [keys],
@@ -200,7 +206,8 @@ def _drawn(identity: Identity, device: str) -> dict[str, Any]:
     """What stays of a performer from frame to frame, on the device."""
     if device not in identity.cache:
         wp = _warp()
-        cover, lift = hair_cover(identity)
+        hem = np.zeros(len(skirt().source), np.float32)
+        cover, lift = (np.concatenate([x, hem]) for x in hair_cover(identity))
         identity.cache[device] = {
             "cover": wp.array(cover, dtype=float, device=device),
             "texture": wp.array(identity.texture, dtype=float, device=device),
@@ -226,6 +233,7 @@ def _light(
     device: str,
 ) -> tuple[Any, Any, Any]:
     """Ambient occlusion per vertex, the key's shadow map and the shader's constants."""
+    # The skirt, last among the triangles, casts no shade: it stands for what is out of sight.
     count = len(topology().triangles)
 
     def depth_maps(axes: Any, number: int, size: int) -> tuple[Any, Any]:

@@ -213,7 +213,7 @@ class Shot:
             x, y = (points[a] + points[b]) / 2
             twinkle = 0.55 + 0.45 * np.sin(40 * (state.yaw + state.pitch) + 2.1 * k)
             level = (14.0 + 18.0 * twinkle) * 2.0**s.exposure_stops
-            radius = max(0.8, 0.0035 * s.height)
+            radius = max(0.7, 0.0018 * s.height)
             reach = int(np.ceil(4 * radius))
             x0, y0 = int(x) - reach, int(y) - reach
             box = Box(x0, y0, 2 * reach + 1, 2 * reach + 1).intersection(
