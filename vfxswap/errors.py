@@ -5,8 +5,8 @@ Exit codes are the command line's contract with a farm: 1 may be tried again, 2 
 
 from __future__ import annotations
 
-from os import PathLike
-from typing import ClassVar
+from os import PathLike, fspath
+from typing import Any, ClassVar
 
 EXIT_DONE = 0
 EXIT_RETRY = 1
@@ -20,6 +20,8 @@ class VfxSwapError(Exception):
     `got` and `wanted` are put in words by the raiser; `file` and `frame` say where.
     """
 
+    kind: ClassVar[str] = "error"
+    """One word for programs."""
     exit_code: ClassVar[int] = EXIT_RETRY
 
     def __init__(
@@ -46,34 +48,59 @@ class VfxSwapError(Exception):
             details.append(f"wanted {self.wanted}")
         return f"{text} ({'; '.join(details)})" if details else text
 
+    def as_json(self) -> dict[str, Any]:
+        """The error for programs; only what is known is in it."""
+        values = {
+            "kind": self.kind,
+            "exit_code": self.exit_code,
+            "message": str(self),
+            "got": None if self.got is None else str(self.got),
+            "wanted": None if self.wanted is None else str(self.wanted),
+            "file": None if self.file is None else fspath(self.file),
+            "frame": self.frame,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
 
 class PlateError(VfxSwapError):
     """A frame of a plate is missing or cannot be read; the other frames still render."""
+
+    kind = "plate"
 
 
 class OutputError(VfxSwapError):
     """A result cannot be written (permission, disk full); may be tried again."""
 
+    kind = "output"
+
 
 class JobError(VfxSwapError):
     """The job itself is wrong; trying again does not help."""
 
+    kind = "job"
     exit_code = EXIT_BAD_JOB
 
 
 class ColorError(JobError):
     """A colour space is unknown or cannot be converted."""
 
+    kind = "color"
+
 
 class ModelError(JobError):
     """Weights or their card are missing, unknown or do not match their hash."""
+
+    kind = "model"
 
 
 class ConsentError(JobError):
     """No valid consent for this persona, show and use."""
 
+    kind = "consent"
+
 
 class CancelledError(VfxSwapError):
     """The user or the farm asked to stop; the frame in hand was finished."""
 
+    kind = "cancelled"
     exit_code = EXIT_CANCELLED
