@@ -337,3 +337,5 @@ def test_an_extension_resumes_exactly_and_only_on_its_own_base(tmp_path: Path) -
         PersonaTrainer(training, crops, other, "basalt").resume(tmp_path / "parts")
     with pytest.raises(JobError, match="already has"):
         PersonaTrainer(training, crops, base, "amber")
+    with pytest.raises(JobError, match="cannot be used"):
+        PersonaTrainer(training, crops, base, "double")

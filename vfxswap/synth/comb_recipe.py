@@ -25,7 +25,7 @@ from vfxswap.persona import Metric, ModelCard, Persona
 from vfxswap.settings import Settings, nearest, validated
 from vfxswap.synth.takes import Takes, render_takes
 from vfxswap.train.comb import CombTrainer, CombTraining, train
-from vfxswap.train.crops import CropSet, centred, read_crops
+from vfxswap.train.crops import CropSet, net_mean, read_crops
 from vfxswap.train.evaluate import (
     Retrieval,
     SwapReport,
@@ -210,12 +210,6 @@ def bench_swap(
     write_report(work / "report.json", report, retrieval)
     write_sheet(work / "sheet.png", comb, personas, crops["held_out"])
     return report, retrieval
-
-
-def net_mean(crops: CropSet, role: str) -> tuple[float, float, float]:
-    """Mean over a role's crops of the mean colour inside the polygon, in net space."""
-    means = centred(crops, role).normalised()[1].mean(0).flatten().tolist()
-    return (round(means[0], 6), round(means[1], 6), round(means[2], 6))
 
 
 def metrics(report: SwapReport, retrieval: Sequence[Retrieval], command: str) -> dict[str, Metric]:

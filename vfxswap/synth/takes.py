@@ -33,6 +33,7 @@ from vfxswap.synth.render import Truth, render
 from vfxswap.train.crops import (
     GUESTS,
     Crops,
+    as_byte,
     joined,
     stored_matrix,
     stored_size,
@@ -143,8 +144,8 @@ def stored(truth: Truth, crop_size: int) -> Crops:
     polygon = polygon_matte(outline(points), (side, side))
     return Crops(
         pixels=warped[:, :3].half(),
-        polygon=_byte(polygon),
-        face=_byte(warped[:, 3:]),
+        polygon=as_byte(polygon),
+        face=as_byte(warped[:, 3:]),
         points=torch.from_numpy(points).float()[None],
     )
 
@@ -162,10 +163,6 @@ def _guest(takes: Takes, number: int) -> Identity:
     each = max(1, takes.count // takes.guests)
     seed = 2_000_000 + takes.seed * 100_000 + number // each
     return persona(str(seed), texture_rows=TEXTURE_ROWS)
-
-
-def _byte(matte: torch.Tensor) -> torch.Tensor:
-    return (matte.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _shard_file(folder: Path, number: int) -> Path:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from vfxswap.errors import CancelledError, JobError
 from vfxswap.nets.comb import Comb, CombSettings
 from vfxswap.ops.normalise import GAIN
-from vfxswap.settings import Settings
+from vfxswap.settings import Settings, validated
 from vfxswap.train.checkpoint import load_checkpoint, newest_iteration, save_checkpoint
 from vfxswap.train.crops import (
     Batch,
@@ -217,12 +217,13 @@ class CombTrainer:
         return (torch.cat(rows, 1) - 0.5) / GAIN
 
     def _build(self, level: int) -> None:
-        settings = CombSettings(
-            personas=self.personas,
-            level=0,
-            width=self.training.width,
-            latent=self.training.latent,
-        )
+        shape = {
+            "personas": self.personas,
+            "level": 0,
+            "width": self.training.width,
+            "latent": self.training.latent,
+        }
+        settings = validated(CombSettings, shape)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             self.comb = Comb(settings)

@@ -96,6 +96,11 @@ class Jitter(Settings):
     )
 
 
+def as_byte(matte: Tensor) -> Tensor:
+    """A matte of 0…1 as stored: uint8, 255 is 1."""
+    return (matte.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
 def stored_size(crop_size: int) -> int:
     """Side of stored crops, in pixels."""
     return round(crop_size * MARGIN * DENSITY)
@@ -204,6 +209,12 @@ def centred(crops: CropSet, role: str) -> Batch:
     count = len(crops.roles[role])
     placement = placements(count, None, seeded(0))
     return cut(crops.roles[role], torch.arange(count), placement, size=crops.crop_size)
+
+
+def net_mean(crops: CropSet, role: str) -> tuple[float, float, float]:
+    """Mean over a role's crops of the mean colour inside the polygon, in net space."""
+    means = centred(crops, role).normalised()[1].mean(0).flatten().tolist()
+    return (round(means[0], 6), round(means[1], 6), round(means[2], 6))
 
 
 def _sampled(

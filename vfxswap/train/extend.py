@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from vfxswap.errors import JobError
-from vfxswap.nets.comb import Comb
+from vfxswap.nets.comb import TIED_LEVELS, Comb, CombSettings
+from vfxswap.settings import validated
 from vfxswap.train.comb import CombTrainer, CombTraining, Moment, moment
 from vfxswap.train.crops import CropSet
 
@@ -35,13 +36,16 @@ class PersonaTrainer(CombTrainer):
     ) -> None:
         """`like` names a persona whose decoder the new one starts from; fresh without.
 
-        The comb given is not changed. Raises JobError when the persona is already in it, another
-        level is asked for, or as `CombTrainer` does.
+        The comb given is not changed. Raises JobError when the persona is already in it, its name
+        cannot be used, another level is asked for, or as `CombTrainer` does.
         """
         if persona in comb.settings.personas:
             raise JobError("the comb already has this persona", got=persona)
         if training.level != comb.level:
             raise JobError("the comb is of another level", got=training.level, wanted=comb.level)
+        if comb.level < TIED_LEVELS:
+            raise JobError("all decoder weights are shared at this level", got=comb.level)
+        validated(CombSettings, {**comb.settings.model_dump(), "personas": (persona,)})
         self._base, self._like = comb, like
         super().__init__(training, crops, (persona,), device)
 
