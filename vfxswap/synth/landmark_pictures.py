@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vfxswap.errors import CancelledError
 from vfxswap.synth.crops import LANDMARK_CROPS, render_crops
 from vfxswap.synth.head import head_asset
 from vfxswap.train.landmark_data import shard_file, write_shard
@@ -35,23 +36,28 @@ def render_pictures(
     size: int = 128,
     seed: int = 1,
     processes: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Renders the shards that `folder` does not have yet, in `processes` processes.
 
     A shard depends on `seed`, its number, `per_shard` and `size` alone. `progress` hears shards
-    done and wanted. Raises JobError without the synthetic performers' extra.
+    done and wanted. Raises JobError without the synthetic performers' extra, CancelledError when
+    `stop()` turns true; whole shards are kept.
     """
     missing = [k for k in range(shards) if not shard_file(folder, k).exists()]
     orders = [_Order(folder, k, per_shard, size, seed + k) for k in missing]
+    if not orders:
+        return
     head_asset()
     done = shards - len(missing)
     # Spawned, not forked: torch and warp keep threads that a fork would lose.
     with multiprocessing.get_context("spawn").Pool(processes, initializer=_single_thread) as pool:
         for _ in pool.imap_unordered(_render_shard, orders):
             done += 1
-            if progress is not None:
-                progress(done, shards)
+            progress(done, shards)
+            if stop():
+                raise CancelledError(f"rendering stopped after {done} of {shards} shards")
 
 
 def _single_thread() -> None:

@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from vfxswap.errors import JobError
+from vfxswap.errors import CancelledError, JobError
 from vfxswap.geometry import LANDMARK_COUNT, PUPILS
 from vfxswap.nets.landmark import Candidates, LandmarkNet, LandmarkSettings, Scanner
 from vfxswap.settings import Settings
@@ -49,13 +49,13 @@ _WEIGHTS: Final = {
 class LandmarkTraining(Settings):
     """How a landmark network is trained."""
 
-    iterations: int = Field(default=6000, ge=1, description="Optimiser steps in all.")
-    faces: int = Field(default=30, ge=1, description="Faces in a batch.")
-    others: int = Field(default=10, ge=1, description="Pictures without a face in a batch.")
+    iterations: int = Field(default=7500, ge=1, description="Optimiser steps in all.")
+    faces: int = Field(default=20, ge=1, description="Faces in a batch.")
+    others: int = Field(default=5, ge=1, description="Pictures without a face in a batch.")
     rate: float = Field(default=2e-3, gt=0, description="Highest learning rate; cosine to 0.")
     seed: int = Field(default=0, ge=0, description="Seed of weights and samples.")
     width: int = Field(default=24, ge=4, le=128, description="Width of the network.")
-    save_every: int = Field(default=500, ge=1, description="Iterations between checkpoints.")
+    save_every: int = Field(default=250, ge=1, description="Iterations between checkpoints.")
 
 
 class Progress(NamedTuple):
@@ -74,12 +74,14 @@ def run(
     settings: LandmarkTraining,
     device: torch.device | str = "cpu",
     progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> LandmarkNet:
     """Trains on the shards in `data` and keeps checkpoints, log and previews in `folder`.
 
     Resumes when `folder` holds a checkpoint of the same settings (which JobError names when they
     differ). Returns the network in eval mode, calibrated on the held-out faces. Writes
-    `log.jsonl` (one object an entry) and `preview.png` as it goes.
+    `log.jsonl` (one object an entry) and `preview.png` as it goes. When `stop()` turns true it
+    keeps what is done and raises CancelledError.
     """
     device = torch.device(device)
     faces = FaceSet.open(data)
@@ -94,6 +96,9 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     started, first = time.monotonic(), done
     while done < settings.iterations:
+        if stop():
+            save_checkpoint(folder, net, optimiser, iteration=done, settings=record)
+            raise CancelledError(f"training stopped after {done} iterations", file=folder)
         for group in optimiser.param_groups:
             group["lr"] = _rate(done, settings)
         losses = _step(net, optimiser, faces, training, done, settings, device)
