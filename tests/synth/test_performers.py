@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +15,7 @@ pytest.importorskip("warp")
 
 from vfxswap.errors import JobError
 from vfxswap.geometry import MIRROR
-from vfxswap.synth.head import FACIAL_ACTIONS, cache_file, head_asset
+from vfxswap.synth.head import FACIAL_ACTIONS, cache_file, data_folder, head_asset
 from vfxswap.synth.identity import STARTERS, Identity, persona
 from vfxswap.synth.mesh import pose, topology
 from vfxswap.synth.paint import cloud, skin_color
@@ -34,6 +37,19 @@ def test_the_head_is_mirror_symmetric_in_its_landmarks() -> None:
     points = asset.template[asset.landmarks]
     mirrored = points[list(MIRROR)[:68]] * [-1, 1, 1]
     assert np.abs(points - mirrored).max() < 1e-4
+
+
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(JobError, match=r"pip install 'vfxswap\[synth\]'"):
+        data_folder()
+
+
+def test_importing_synth_modules_loads_neither_warp_nor_anny() -> None:
+    code = "import sys, vfxswap.synth.command, vfxswap.synth.crops; " + (
+        "sys.exit(bool({'warp', 'anny'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_cached_head_equals_the_built_one() -> None:

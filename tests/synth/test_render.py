@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 pytest.importorskip("anny")
 pytest.importorskip("warp")
 
+from vfxswap.errors import JobError
 from vfxswap.geometry import STABLE, Similarity
 from vfxswap.synth.background import random_background
 from vfxswap.synth.camera import portrait_camera
@@ -196,6 +197,22 @@ def test_backgrounds_are_finite_non_negative_and_of_the_size_asked_for() -> None
         assert picture.shape == (20, 31, 3)
         assert np.isfinite(picture).all()
         assert picture.min() >= 0
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    who, state = amber(), State()
+    with pytest.raises(JobError, match="no such device to render on"):
+        render(who, state, face_camera(who, state, 32), studio_rig(), device="cuda:77")
+
+
+@pytest.mark.gpu
+def test_cuda_and_cpu_render_the_same_picture() -> None:
+    who, state = amber(), State(actions(mouthSmile=0.5, jawOpen=0.3), yaw=0.3)
+    camera = face_camera(who, state, SIZE)
+    cpu, cuda = (render(who, state, camera, studio_rig(), device=d) for d in ("cpu", "cuda"))
+    assert np.abs(cpu.rgb - cuda.rgb).mean() < 1e-3
+    assert (np.abs(cpu.alpha - cuda.alpha) > 0.3).mean() < 1e-3
+    assert np.allclose(cpu.landmarks, cuda.landmarks, atol=1e-3)
 
 
 def test_the_cut_edge_of_the_bust_is_never_seen() -> None:

@@ -60,6 +60,19 @@ def _warp() -> Any:
     return warp
 
 
+@lru_cache(maxsize=8)
+def warp_device(name: str) -> str:
+    """Warp's name of a device: "auto" takes CUDA where there is one. Raises JobError."""
+    wp = _warp()
+    if name == "auto":
+        return "cuda:0" if wp.is_cuda_available() else "cpu"
+    try:
+        return str(wp.get_device(name).alias)
+    except (RuntimeError, ValueError) as unknown:
+        there = ", ".join(str(d.alias) for d in wp.get_devices())
+        raise JobError("no such device to render on", got=name, wanted=there) from unknown
+
+
 @lru_cache(maxsize=4)
 def _static(device: str) -> dict[str, Any]:
     """The mesh that never changes, on the device."""
@@ -123,10 +136,13 @@ def render(
 ) -> Truth:
     """One frame over the camera's window.
 
-    `samples` is the side of the grid of samples in a pixel; `background` [H, W, 3] scene-linear
+    `device` is "cpu", "cuda", "cuda:1" …, or "auto" (CUDA where there is one). `samples` is the
+    side of the grid of samples in a pixel; `background` [H, W, 3] scene-linear
     goes behind (black otherwise). The same arguments give the same bits on one device.
+
+    Raises JobError when the extra is missing or the device is not there.
     """
-    wp = _warp()
+    wp, device = _warp(), warp_device(device)
     from vfxswap.synth import kernels as k
     from vfxswap.synth import lighting, shading
 
@@ -303,7 +319,7 @@ def _truth(
     background: Floats | None,
 ) -> Truth:
     mattes = {name: parts[..., i].copy() for i, name in enumerate(MATTES)}
-    alpha = np.minimum(parts[..., : len(MATTES)].sum(-1), 1.0).astype(np.float32)
+    alpha = np.minimum(sum(mattes.values()), np.float32(1.0))
     with np.errstate(divide="ignore"):
         depth = np.where(inverse_depth > 0, 1.0 / inverse_depth, np.inf).astype(np.float32)
     if background is not None:
