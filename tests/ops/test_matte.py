@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vfxswap.geometry import Array
 from vfxswap.ops.matte import (
-    convolved_plain,
     feather_inwards,
     grow,
     levels,
@@ -119,16 +118,6 @@ def test_smoothing_keeps_the_mean_and_ends_at_its_radius() -> None:
     assert float(smooth.sum()) == pytest.approx(1.0, abs=1e-5)
     reached = torch.nonzero(smooth[0, 0])
     assert int(reached.min()) == 10 and int(reached.max()) == 20
-
-
-@given(st.integers(1, 20), st.integers(1, 20), st.floats(1.5, 9.0))
-@settings(max_examples=30, deadline=None)
-def test_fast_smoothing_equals_the_plain_one(height: int, width: int, radius: float) -> None:
-    image = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(height))
-    reach = math.ceil(radius) - 1
-    kernel = 1 + torch.cos(torch.arange(-reach, reach + 1, dtype=torch.float64) * math.pi / radius)
-    plain = convolved_plain(image, kernel / kernel.sum())
-    assert (smoothed(image, radius) - plain).abs().max() < 1e-5
 
 
 def test_levels_stretch_and_clip() -> None:

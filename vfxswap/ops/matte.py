@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vfxswap.geometry import Array
+from vfxswap.ops.filters import convolved
 
 _SUBROWS = 16
 _SUBCOLUMNS = 4096
@@ -100,32 +100,7 @@ def smoothed(image: Tensor, radius_px: float) -> Tensor:
         return image
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = 1.0 + torch.cos(offsets * (math.pi / radius_px))
-    kernel = kernel / kernel.sum()
-    # Convolutions of one channel are slow in torch on a CPU: OpenCV's take a fiftieth.
-    if image.device.type == "cpu" and image.dtype == torch.float32 and not image.requires_grad:
-        return _convolved_by_opencv(image, kernel)
-    return convolved_plain(image, kernel)
-
-
-def convolved_plain(image: Tensor, kernel: Tensor) -> Tensor:
-    """Separable convolution by an odd, symmetric `kernel` in torch alone: for every device, and
-    the reference of the fast path. The picture's edge is repeated."""
-    reach = len(kernel) // 2
-    weights = kernel.to(image)
-    flat = image.reshape(-1, 1, *image.shape[-2:])
-    rows = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), weights[None, None, None])
-    tall = F.pad(rows, (0, 0, reach, reach), mode="replicate")
-    return F.conv2d(tall, weights[None, None, :, None]).reshape_as(image)
-
-
-def _convolved_by_opencv(image: Tensor, kernel: Tensor) -> Tensor:
-    result = torch.empty_like(image, memory_format=torch.contiguous_format)
-    taps = kernel.numpy()
-    for picture, made in zip(image, result):
-        for plane, out in zip(picture, made):
-            pixels = plane.contiguous().numpy()
-            cv2.sepFilter2D(pixels, -1, taps, taps, out.numpy(), borderType=cv2.BORDER_REPLICATE)
-    return result
+    return convolved(image, kernel / kernel.sum())
 
 
 def levels(matte: Tensor, *, black: float = 0.0, white: float = 1.0) -> Tensor:

@@ -1,15 +1,14 @@
 """Affine resampling, once each way: plate to crop and crop to plate.
 
-Pixel coordinates have x right, y down and centres at +0.5. The filter is evaluated at the exact
-position of every output pixel (no tables, no fixed-point steps), so that nothing jitters in slow
-moves. Where the picture shrinks, the filter widens with it; from a factor of two on the picture is
-first halved by an aligned Lanczos decimation, which keeps the cost bounded.
+Pixel coordinates have x right, y down and centres at +0.5. The filter follows the exact position of
+every output pixel (within 1e-6 of its definition, no fixed-point steps), so that nothing jitters in
+slow moves. Where the picture shrinks, the filter widens with it; from a factor of two on the
+picture is first halved by an aligned Lanczos decimation, which keeps the cost bounded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ Border = Literal["zeros", "clamp"]
 
 _LOBES: dict[Filter, int] = {"lanczos3": 3, "bilinear": 1}
 _TILE_PX = 256
+_PHASES = 2048
 
 
 def warp_affine(
@@ -124,13 +124,14 @@ def _warp(
         while _steps(matrix)[axis] >= 2.0:
             image = _halved(image, axis, border)
             matrix[axis] /= 2.0
+    tables = [_table(filter, step).to(image) for step in _steps(matrix)]
     out = image.new_empty((image.shape[0], *size))
     for top in range(0, size[0], _TILE_PX):
         for left in range(0, size[1], _TILE_PX):
             tile = (min(_TILE_PX, size[0] - top), min(_TILE_PX, size[1] - left))
             placed = between_windows(matrix, output=(left, top))
             out[:, top : top + tile[0], left : left + tile[1]] = _gathered(
-                image, placed, tile, filter, border
+                image, placed, tile, tables, border
             )
     return out
 
@@ -192,17 +193,16 @@ def _halved(image: Tensor, axis: int, border: Border) -> Tensor:
 
 
 def _gathered(
-    image: Tensor, matrix: Array, size: tuple[int, int], filter: Filter, border: Border
+    image: Tensor, matrix: Array, size: tuple[int, int], tables: list[Tensor], border: Border
 ) -> Tensor:
     """One tile. Six (or twelve) taps of a row lie side by side in a copy of the source, so a
     weighted sum over rows of that copy (`embedding_bag`, the fastest gather that torch has) and
     one product over columns give the two-dimensional filter."""
-    steps = _steps(matrix)
-    taps = [2 * math.ceil(_LOBES[filter] * step) for step in steps]
+    taps = [table.shape[1] // 2 for table in tables]
     x, y = _positions(matrix, size, image.device)
     column, row = torch.floor(x), torch.floor(y)
-    wx = _weights((x - column).reshape(-1).to(image), filter, steps[0])
-    wy = _weights((y - row).reshape(-1).to(image), filter, steps[1])
+    wx = _looked_up((x - column).reshape(-1).to(image), tables[0])
+    wy = _looked_up((y - row).reshape(-1).to(image), tables[1])
     left, top = int(column.min()) - taps[0] // 2 + 1, int(row.min()) - taps[1] // 2 + 1
     source = _window(
         image,
@@ -232,31 +232,32 @@ def _positions(matrix: Array, size: tuple[int, int], device: torch.device) -> tu
     return a * u + b * v + (c - 0.5), d * u + e * v + (f - 0.5)
 
 
+def _table(filter: Filter, step: float) -> Tensor:
+    """Rows for `_looked_up`: the weights at each of many fractions beside the step to the next."""
+    weights = _weights(torch.arange(_PHASES + 1, dtype=torch.float64) / _PHASES, filter, step)
+    return torch.cat([weights[:-1], weights.diff(dim=0)], 1)
+
+
+def _looked_up(fraction: Tensor, table: Tensor) -> Tensor:
+    """Weights [N, taps] at fractions [N] in 0…1, linear between the rows of the table: within
+    1e-6 of the filter, exact at 0, and far quicker than six sines a pixel."""
+    place = fraction * _PHASES
+    row = place.to(torch.int32).clamp_max_(_PHASES - 1)
+    start, change = F.embedding(row, table).chunk(2, 1)
+    return torch.addcmul(start, change, (place - row)[:, None])
+
+
 def _weights(fraction: Tensor, filter: Filter, step: float) -> Tensor:
     """Weights [N, taps] of the taps around a position, that sum to 1.
 
     `fraction` [N] in 0…1 is the way from the tap left of the position to the next. The filter
-    is stretched by `step` ≥ 1. At fraction 0 and step 1 they are exactly 0 but for one 1.
+    is stretched by `step` ≥ 1. At fraction 0 and step 1 they are 0 but for one 1.
     """
     half = math.ceil(_LOBES[filter] * step)
-    taps = torch.arange(1 - half, half + 1, dtype=torch.float32, device=fraction.device)
+    taps = torch.arange(1 - half, half + 1, dtype=torch.float64)
     distance = (taps - fraction[:, None]) / step
     if filter == "bilinear":
         weights = (1.0 - distance.abs()).clamp_min(0.0)
-    elif step == 1.0:
-        weights = _lanczos_at_unit_step(fraction, distance, taps)
     else:
         weights = torch.sinc(distance) * torch.sinc(distance / 3.0) * (distance.abs() < 3.0)
     return weights / weights.sum(1, keepdim=True)
-
-
-def _lanczos_at_unit_step(fraction: Tensor, distance: Tensor, taps: Tensor) -> Tensor:
-    """sinc(d) sinc(d/3) from three sines a position instead of twelve (d = tap - fraction)."""
-    signs: Sequence[float] = [1.0 if int(k) % 2 == 0 else -1.0 for k in taps.tolist()]
-    angle = fraction * (math.pi / 3.0)
-    third = torch.sin(angle)[:, None] * torch.cos(taps * (math.pi / 3.0)) - torch.cos(angle)[
-        :, None
-    ] * torch.sin(taps * (math.pi / 3.0))
-    whole = torch.sin(fraction * math.pi)[:, None] * torch.tensor(signs, device=taps.device)
-    weights = whole * third * (3.0 / math.pi**2) / distance.square().clamp_min(1e-20)
-    return torch.where(distance.abs() < 1e-5, torch.ones_like(weights), weights)
