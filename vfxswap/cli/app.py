@@ -39,7 +39,7 @@ def application(given: Sequence[str]) -> typer.Typer:
     effect.add_commands(app, chosen=given[0] if given else "")
     jobs.add_commands(app)
     catalogue.add_commands(app)
-    making.add_commands(app)
+    making.add_commands(app, chosen=tuple(given[:2]))
     return app
 
 

@@ -80,24 +80,22 @@ def _describe(
     effect: Annotated[str | None, typer.Argument(help="Only this effect.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Describe effects and their settings, as hosts generate their knobs from."""
-    import inspect
+    """Describe effects and settings.
 
+    Hosts generate their knobs from it.
+    """
     import vfxswap
-    from vfxswap.effects import EFFECTS
+    from vfxswap.cli.effect import EFFECT_HELP
+    from vfxswap.effects import SETTINGS
     from vfxswap.errors import JobError
     from vfxswap.job import Job
     from vfxswap.settings import describe, nearest
 
-    if effect is not None and effect not in EFFECTS:
-        raise JobError("no such effect", got=effect, wanted=nearest(effect, EFFECTS))
+    if effect is not None and effect not in SETTINGS:
+        raise JobError("no such effect", got=effect, wanted=nearest(effect, SETTINGS))
     effects: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "help": inspect.getdoc(kind) or "",
-            "settings": describe(kind.settings_type),
-        }
-        for name, kind in EFFECTS.items()
+        {"name": name, "help": EFFECT_HELP[name], "settings": describe(settings)}
+        for name, settings in SETTINGS.items()
         if effect in (None, name)
     ]
     if json:
@@ -117,7 +115,10 @@ def _describe(
 
 
 def _doctor(json: AsJson = False) -> None:
-    """Say what is there (versions, device, models, colour config) and what to do about the rest."""
+    """Say what is there, and what to do about the rest.
+
+    Versions, device, models with their hashes, colour config, folders.
+    """
     from vfxswap.doctor import examine
 
     report = examine()

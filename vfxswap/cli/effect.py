@@ -32,9 +32,9 @@ def _unchosen() -> None:
 
 def _command(name: str) -> Callable[..., None]:
     """The function behind a command: plate and run options, then one for every setting."""
-    from vfxswap.effects import EFFECTS
+    from vfxswap.effects import SETTINGS
 
-    settings_type = EFFECTS[name].settings_type
+    settings_type = SETTINGS[name]
     options = {field: option(field, info) for field, info in settings_type.model_fields.items()}
     if {"persona", "faces"} <= options.keys():
         del options["faces"]
@@ -55,7 +55,8 @@ def _command(name: str) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         settings = {field: given.pop(field) for field in options if field in given}
-        settings.update(_personas(given.pop(_PERSONAS, None) or []))
+        if _PERSONAS in given:
+            settings.update(_personas(given.pop(_PERSONAS) or []))
         stated = {field: value for field, value in settings.items() if value is not None}
         run.effect(name, stated, **given)
 
@@ -72,6 +73,8 @@ def _personas(given: list[str]) -> dict[str, Any]:
     """`basalt` and `2=amber` as the settings `persona` and `faces`."""
     faces: dict[str, str] = {}
     whole = ""
+    if not given:
+        raise JobError("no persona is named", wanted="--persona NAME (see vfxswap models list)")
     for text in given:
         face, equals, name = text.rpartition("=")
         if not equals:

@@ -34,6 +34,7 @@ def _render(
     skip_existing: run.SkipExisting = False,
     overwrite: run.Overwrite = True,
     device: run.Device = "auto",
+    precision: run.PrecisionOption = run.Precision.HALF,
     threads: run.Threads = None,
     progress: run.ProgressOption = Dialect.AUTO,
 ) -> None:
@@ -48,6 +49,7 @@ def _render(
             skip_existing=skip_existing,
             overwrite=overwrite,
             device=device,
+            precision=precision,
             threads=threads,
             progress=progress,
             cancel=cancel,
@@ -59,7 +61,10 @@ def _check(
     show: run.Show = "",
     json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
 ) -> None:
-    """Check a job: files, colour spaces, settings at every key, models, consent, output."""
+    """Check a job before it renders.
+
+    Files, colour spaces, settings at every key, models, consent, output, disk space.
+    """
     raise typer.Exit(run.say_findings(_read(job, show), as_json=json))
 
 

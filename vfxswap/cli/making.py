@@ -2,8 +2,188 @@
 
 from __future__ import annotations
 
+import json as json_module
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from vfxswap.cli import run
+from vfxswap.cli.options import given_settings, settings_command
+from vfxswap.cli.progress import Dialect, steps
 
-def add_commands(app: typer.Typer) -> None:
-    """Adds demo, synth, train and bench."""
+Out = Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)]
+Work = Annotated[
+    Path, typer.Option("--work", help="Folder for what can be resumed.", show_default=False)
+]
+Processes = Annotated[int, typer.Option(min=1, help="Processes that render pictures.")]
+TrainDevice = Annotated[str, typer.Option(help="cpu, cuda[:n] or mps.")]
+
+
+def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
+    """Adds demo, synth, train and bench; only the `chosen` command gets generated options."""
+    app.command("demo")(_demo)
+    app.command("bench")(_bench)
+    synth = _synth_command() if chosen[:1] == ("synth",) else _unchosen
+    app.command("synth", help="Render a synthetic shot and its truth.")(synth)
+    train = typer.Typer(help="Train models on synthetic performers.", no_args_is_help=True)
+    train.command("comb")(_train_comb)
+    landmarks = _landmarks_command() if chosen[:2] == ("train", "landmarks") else _unchosen
+    train.command("landmarks", help="Train the landmark network.")(landmarks)
+    app.add_typer(train, name="train")
+
+
+def _unchosen() -> None:
+    raise AssertionError("a command without its options was run")
+
+
+def _demo(
+    out: Out,
+    device: run.Device = "auto",
+    progress: run.ProgressOption = Dialect.AUTO,
+) -> None:
+    """Swap a synthetic shot and compare with truth.
+
+    Every starter persona in turn; DIR/report.html shows the result.
+    """
+    from vfxswap import demo
+
+    with steps(progress) as tell:
+        result = demo.run(out, device=device, progress=tell)
+    for what, seconds in result.seconds.items():
+        typer.echo(f"{what}: {seconds:.1f} s")
+    for persona, decibels in result.decibels.items():
+        shown = ", ".join(f"{name} {value:.1f} dB" for name, value in decibels.items())
+        typer.echo(f"{persona} against the truth: {shown}")
+    typer.echo(f"Open {result.report}")
+
+
+def _bench(
+    json: Annotated[bool, typer.Option("--json", help="Rows as JSON, for programs.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: seconds.")] = False,
+    device: run.Device = "auto",
+) -> None:
+    """Measure speed and accuracy on this machine."""
+    from vfxswap.bench import print_bench, run_bench
+    from vfxswap.render.device import pick_device
+
+    rows = run_bench(quick=quick, device=pick_device(device))
+    if json:
+        typer.echo(json_module.dumps(rows, indent=2))
+    else:
+        print_bench(rows)
+
+
+def _synth_command() -> Callable[..., None]:
+    from vfxswap.synth.shot import ShotSpec
+
+    def synth(
+        *,
+        output: Annotated[
+            str, typer.Option("--output", "-o", help="Plate to write: shot.####.exr.")
+        ],
+        as_persona: Annotated[
+            list[str] | None,
+            typer.Option(help="Also the same shot performed by NAME; may be repeated."),
+        ] = None,
+        truth: Annotated[
+            bool, typer.Option("--truth/--no-truth", help="Truth layers beside the plate.")
+        ] = True,
+        device: TrainDevice = "cpu",
+        progress: run.ProgressOption = Dialect.AUTO,
+        **settings: Any,
+    ) -> None:
+        from vfxswap.settings import validated
+        from vfxswap.synth import command
+
+        spec = validated(ShotSpec, given_settings(ShotSpec, settings))
+        with steps(progress) as tell:
+            command.run(
+                spec,
+                output,
+                as_personas=as_persona or (),
+                truth=truth,
+                device=device,
+                progress=lambda done, total: tell("frames", done, total),
+            )
+
+    return settings_command(synth, ShotSpec)
+
+
+def _train_comb(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a .toml file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the model; else models/RECIPE.")
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option("--work", help="Folder for what can be resumed.")
+    ] = None,
+    processes: Processes = 2,
+    device: TrainDevice = "cpu",
+    progress: run.ProgressOption = Dialect.AUTO,
+) -> None:
+    """Train a comb by a recipe.
+
+    Renders footage, trains, measures against truth, and writes the model with its card.
+    Stopped runs go on where they were. Ctrl-C stops after the step in hand.
+    """
+    with run.cancelled_by_signals() as cancel:
+        from vfxswap.synth import comb_recipe
+
+        name = comb_recipe.load_recipe(recipe).name
+        with steps(progress) as tell:
+            model = comb_recipe.run(
+                recipe,
+                out=out or Path("models") / name,
+                work=work or Path("training") / name,
+                processes=processes,
+                device=device,
+                progress=tell,
+                stop=cancel.is_set,
+            )
+    typer.echo(f"{model.folder}: {model.card.name}, weights {model.card.weights_sha256[:12]}")
+
+
+def _landmarks_command() -> Callable[..., None]:
+    from vfxswap.train.landmarks import LandmarkTraining
+
+    def landmarks(
+        *,
+        out: Annotated[Path, typer.Option("--out", help="Folder of the model.")] = Path(
+            "models/landmarks"
+        ),
+        work: Annotated[
+            Path, typer.Option("--work", help="Folder for pictures and checkpoints.")
+        ] = Path("training/landmarks"),
+        shards: Annotated[int, typer.Option(min=2, help="Picture files to train on.")] = 40,
+        processes: Processes = 2,
+        device: TrainDevice = "cpu",
+        progress: run.ProgressOption = Dialect.AUTO,
+        **settings: Any,
+    ) -> None:
+        from vfxswap.settings import validated
+        from vfxswap.synth import landmark_recipe
+
+        training = validated(LandmarkTraining, given_settings(LandmarkTraining, settings))
+        with steps(progress) as tell:
+            model = landmark_recipe.run(
+                out=out,
+                work=work,
+                settings=training,
+                command=command_line(),
+                shards=shards,
+                processes=processes,
+                device=device,
+                progress=tell,
+            )
+        typer.echo(f"{model.folder}: {model.card.name}, weights {model.card.weights_sha256[:12]}")
+
+    return settings_command(landmarks, LandmarkTraining)
+
+
+def command_line() -> str:
+    """This command as a card states it."""
+    return shlex.join(["vfxswap", *sys.argv[1:]])

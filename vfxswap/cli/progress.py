@@ -8,14 +8,19 @@ JSON (one object a line), or plain sentences.
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vfxswap.render.report import Event, Listener, Report
+
+
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 class Dialect(StrEnum):
@@ -37,6 +42,24 @@ def listener(dialect: Dialect) -> Iterator[Listener]:
             yield bar
     else:
         yield _LINES.get(dialect, _plain)
+
+
+@contextmanager
+def steps(dialect: Dialect) -> Iterator[Callable[[str, int, int], None]]:
+    """For work that counts steps of something other than frames: told what, done, and of how
+    many. Lines are spoken a few seconds apart."""
+    spoken: dict[str, float] = {}
+    with listener(dialect) as say:
+
+        def tell(what: str, done: int, total: int) -> None:
+            from vfxswap.render.report import Event
+
+            now = time.monotonic()
+            if done >= total or now - spoken.get(what, -math.inf) >= _SECONDS_BETWEEN_LINES:
+                spoken[what] = now
+                say(Event(what, "step", done, total))
+
+        yield tell
 
 
 def finish(dialect: Dialect, report: Report) -> None:
@@ -95,12 +118,15 @@ def _sentence(event: Event) -> str:
 def _plain(event: Event) -> None:
     if event.kind == "begin":
         return
+    if event.kind == "step":
+        _say(f"{event.stage}: {event.finished} of {event.total}")
+        return
     took = f" in {event.seconds:.2f} s" if event.seconds is not None else ""
     _say(f"[{event.stage} {event.finished}/{event.total}] {_sentence(event)}{took}")
 
 
 def _json(event: Event) -> None:
-    names = {"begin": "begin", "done": "frame_done", "skipped": "frame_done"}
+    names = {"begin": "begin", "step": "progress", "done": "frame_done", "skipped": "frame_done"}
     kinds = {**names, "failed": "error", "note": "warning"}
     values: dict[str, Any] = {
         "event": kinds[event.kind],
@@ -123,7 +149,7 @@ def _json(event: Event) -> None:
 
 
 def _openjd(event: Event) -> None:
-    if event.stage == "render" and event.kind in ("done", "skipped", "failed"):
+    if event.stage == "render" and event.kind in ("done", "skipped", "failed", "step"):
         _say(f"openjd_progress: {_percent(event):.1f}")
     if sentence := _sentence(event):
         _say(f"openjd_status: {sentence}")

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,10 +19,25 @@ from vfxswap.errors import EXIT_DONE, JobError
 if TYPE_CHECKING:
     from vfxswap.job import Job
 
+
+class Precision(StrEnum):
+    """Values of `--precision`."""
+
+    HALF = "half"
+    SINGLE = "single"
+
+
 SHOW_VARIABLE = "VFXSWAP_SHOW"
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda[:n] or mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engine.")]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="half: 16 bits where the hardware has them; single: slower, alike on all CPUs.",
+    ),
+]
 ProgressOption = Annotated[
     Dialect, typer.Option("--progress", help="What progress looks like; auto: a bar on a terminal.")
 ]
@@ -90,6 +106,7 @@ def effect(
     skip_existing: SkipExisting = False,
     overwrite: Overwrite = True,
     device: Device = "auto",
+    precision: PrecisionOption = Precision.HALF,
     threads: Threads = None,
     progress: ProgressOption = Dialect.AUTO,
     save_job: Annotated[
@@ -139,6 +156,7 @@ def effect(
             skip_existing=skip_existing,
             overwrite=overwrite,
             device=device,
+            precision=precision,
             threads=threads,
             progress=progress,
             cancel=cancel,
@@ -156,6 +174,7 @@ def render_job(
     skip_existing: bool,
     overwrite: bool,
     device: str,
+    precision: Precision,
     threads: int | None,
     progress: Dialect,
     cancel: threading.Event,
@@ -173,6 +192,7 @@ def render_job(
             skip_existing=skip_existing,
             overwrite=overwrite,
             device=device,
+            precision=precision.value,
             threads=threads,
             progress=listen,
             cancel=cancel,

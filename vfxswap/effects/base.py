@@ -76,6 +76,8 @@ class Effect(Protocol):
 
     name: ClassVar[str]
     settings_type: ClassVar[type[Settings]]
+    needs_faces: ClassVar[bool]
+    """Whether the shot is tracked first, so that frames come with their faces."""
 
     @classmethod
     def load(cls, settings: Sequence[Settings], models: Models, device: torch.device) -> Self:

@@ -11,12 +11,12 @@ from typing import ClassVar, Self, cast
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from vfxswap import color
 from vfxswap.align.crop import apply, crop_matrix, outline
 from vfxswap.effects.base import EffectResult, Frame, LoadedNet, Models, Prepared
+from vfxswap.effects.swap_settings import MAX_CROP, SwapSettings
 from vfxswap.geometry import Array, Box, Face
 from vfxswap.image import Layer, Pixels
 from vfxswap.nets.run import FastComb, accelerated
@@ -29,7 +29,8 @@ from vfxswap.ops.warp import between_windows, covered_window, inverted, warp_aff
 from vfxswap.persona import ModelCard
 from vfxswap.settings import Settings
 
-MAX_CROP = 2048
+__all__ = ["Swap", "SwapSettings"]
+
 REACH_PX = 128
 """Plate pixels around the crop that its resampling may look at; whole steps of half of it keep
 the grids on which the plate is decimated."""
@@ -37,82 +38,6 @@ FILTER_PX = 4
 """How far the resampling filter spreads a matte on the plate."""
 UNTOUCHED = 1e-3
 """Mattes below this are 0: resampling leaves crumbs that would mark plate pixels as changed."""
-
-
-class SwapSettings(Settings):
-    """What an artist sets. Pixels are plate pixels."""
-
-    persona: str = Field(
-        default="", description="Persona for every face that is not named in faces."
-    )
-    faces: dict[str, str] = Field(
-        default_factory=dict,
-        description="Persona by face id, as in the tracks; an empty name leaves that face alone.",
-    )
-    performer: str = Field(
-        default="",
-        description="Persona of the performer on the plate, where the comb has it: the ratio of "
-        "their skin colours is then known.",
-    )
-    amount: float = Field(default=1.0, ge=0, le=1, description="Mix from plate (0) to swap (1).")
-    color_match: float = Field(
-        default=1.0,
-        ge=0,
-        le=1,
-        description="1 keeps the mean colour of the face on the plate, 0 gives the persona's own "
-        "(its hue alone where the performer is not named).",
-    )
-    plate_levels: int = Field(
-        default=2,
-        ge=0,
-        le=6,
-        description="Coarsest blend levels that come from the plate: its light and colour.",
-    )
-    blend_bands: int = Field(
-        default=0,
-        ge=0,
-        le=11,
-        description="Levels of the blend pyramid; 0 takes all that the crop has.",
-    )
-    crop_size: int = Field(
-        default=0,
-        ge=0,
-        le=MAX_CROP,
-        description="Side of the aligned crop in which the blend is done; 0 fits the plate.",
-        json_schema_extra={"unit": "px"},
-    )
-    matte_grow_px: float = Field(
-        default=0.0,
-        ge=-500,
-        le=500,
-        description="Grows the face matte, or shrinks it below 0.",
-        json_schema_extra={"unit": "px"},
-    )
-    matte_feather_px: float = Field(
-        default=0.0,
-        ge=0,
-        le=500,
-        description="Softens the matte inwards; the outline never spreads.",
-        json_schema_extra={"unit": "px"},
-    )
-    matte_black: float = Field(default=0.0, ge=0, le=1, description="Matte value that becomes 0.")
-    matte_white: float = Field(default=1.0, ge=0, le=1, description="Matte value that becomes 1.")
-    highlights: float = Field(
-        default=1.0, ge=0, le=1, description="Share of the plate's highlights put back on the face."
-    )
-    grain: float = Field(
-        default=1.0, ge=0, le=2, description="Share of the plate's grain put back on the face."
-    )
-    min_score: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Faces that the detector is less sure of are left alone.",
-    )
-
-    def persona_of(self, face_id: int) -> str:
-        """The persona for a face; "" for none."""
-        return self.faces.get(str(face_id), self.persona)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +59,7 @@ class Swap:
 
     name: ClassVar[str] = "swap"
     settings_type: ClassVar[type[Settings]] = SwapSettings
+    needs_faces: ClassVar[bool] = True
 
     def __init__(self, combs: Mapping[str, LoadedNet], device: torch.device) -> None:
         """`combs` by persona; their networks are `FastComb`s on `device`."""

@@ -75,7 +75,7 @@ class _Checker:
         if effects is not None:
             personas = self._try(checked_consent, job, effects)
             self._models(personas or {})
-            if any(getattr(effect, "needs_faces", True) for effect, _ in effects):
+            if any(effect.needs_faces for effect, _ in effects):
                 self._tracker()
         files = self._try(opened_files, job)
         if files is not None:

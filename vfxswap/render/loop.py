@@ -17,6 +17,7 @@ from vfxswap.image import Image, Pixels
 from vfxswap.io.exr import Anomaly, find_anomalies
 from vfxswap.io.tracks import Tracks
 from vfxswap.job import Job
+from vfxswap.nets.run import Precision
 from vfxswap.render.device import pick_device, torch_threads
 from vfxswap.render.frame import Composed, compose, cropped, frame_seed
 from vfxswap.render.mattes import read_matte
@@ -39,6 +40,7 @@ def render(
     skip_existing: bool = False,
     overwrite: bool = True,
     device: str = "auto",
+    precision: Precision = "half",
     threads: int | None = None,
     progress: Listener = silent,
     cancel: threading.Event | None = None,
@@ -47,15 +49,17 @@ def render(
     order and any chunking gives the same pixels.
 
     `skip_existing` leaves complete files alone; without `overwrite` an existing file is a failure
-    of its frame. `threads` are torch's. A broken frame is reported and the others render; an
-    output that cannot be written ends the loop. Once `cancel` is set the frame in hand is finished.
+    of its frame. `precision` "half" lets networks run in 16 bits where the device does so in
+    hardware; "single" gives alike results on devices that differ in that. `threads` are torch's.
+    A broken frame is reported and the others render; an output that cannot be written ends the
+    loop. Once `cancel` is set the frame in hand is finished.
 
     Raises JobError, ModelError, ConsentError and ColorError before anything is written, and
     PlateError when no frame can be read.
     """
     cancel = cancel or threading.Event()
     with torch_threads(threads) as in_force, torch.inference_mode():
-        plan = open_job(job, device=pick_device(device))
+        plan = open_job(job, device=pick_device(device), precision=precision)
         units = plan.units(_chosen(plan, frames))
         prepare_output(units)
         plan, tracks = prepare(plan, progress=progress, cancel=cancel)

@@ -9,14 +9,22 @@ import torch
 from vfxswap.effects.base import LoadedNet
 from vfxswap.errors import ModelError
 from vfxswap.io.weights import StoredModel, find_model, find_persona, load_net
+from vfxswap.nets.run import Precision, accelerated
 from vfxswap.persona import Persona, check_consent, revocations
 
 
 class Shelf:
     """Gives effects their networks. A comb is read once, with the decoders of all `personas`."""
 
-    def __init__(self, device: torch.device, *, personas: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        personas: Collection[str] = (),
+        precision: Precision = "half",
+    ) -> None:
         self._device = device
+        self._precision = precision
         self._personas = tuple(personas)
         self._nets: dict[str, LoadedNet] = {}
         self.used: dict[str, StoredModel] = {}
@@ -41,7 +49,7 @@ class Shelf:
         name = stored.card.name
         if name not in self._nets:
             net = load_net(stored.card, stored.folder, device=self._device, personas=personas)
-            self._nets[name] = LoadedNet(stored.card, net)
+            self._nets[name] = LoadedNet(stored.card, accelerated(net, precision=self._precision))
             self.used[name] = stored
         return self._nets[name]
 

@@ -19,6 +19,7 @@ from vfxswap.io.exr import read_image
 from vfxswap.io.sequence import PlateSequence
 from vfxswap.io.tracks import PlateIdentity
 from vfxswap.job import EffectSpec, Job
+from vfxswap.nets.run import Precision
 from vfxswap.persona import Persona
 from vfxswap.render.frame import Spaces, Step
 from vfxswap.render.models import Shelf, consented
@@ -97,7 +98,7 @@ class Plan:
         )
 
 
-def open_job(job: Job, *, device: torch.device) -> Plan:
+def open_job(job: Job, *, device: torch.device, precision: Precision = "half") -> Plan:
     """Checks what the job says against the shelf of effects, models and consent, and loads it.
 
     Raises JobError, ModelError, ConsentError, ColorError; PlateError when no frame can be read.
@@ -109,7 +110,7 @@ def open_job(job: Job, *, device: torch.device) -> Plan:
     first, first_path = first_readable(job, plate, shot.frames, views[0])
     manager = color_manager(job)
     manager.resolve(first, first_path, job.plate.color_space or None)
-    shelf = Shelf(device, personas=personas)
+    shelf = Shelf(device, personas=personas, precision=precision)
     steps = tuple(
         Step(
             effect.load(settings_at_keys(spec.settings, effect.settings_type), shelf, device), spec

@@ -87,7 +87,7 @@ def tracks_path(plan: Plan) -> Path:
 
 
 def _sees_faces(plan: Plan) -> bool:
-    return any(getattr(step.effect, "needs_faces", True) for step in plan.steps)
+    return any(step.effect.needs_faces for step in plan.steps)
 
 
 def _tracks(plan: Plan, progress: Listener, cancel: threading.Event) -> Tracks:

@@ -9,18 +9,18 @@ from typing import Literal
 
 from vfxswap.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_RETRY, VfxSwapError
 
-Stage = Literal["prepare", "render"]
-EventKind = Literal["begin", "done", "skipped", "failed", "note"]
+EventKind = Literal["begin", "done", "skipped", "failed", "note", "step"]
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened. `finished` of `total` frame files of this stage are behind us.
+    """Something happened in a stage ("prepare", "render"; other work counts in "step"s): `finished`
+    of `total` frame files are behind us.
 
     `message` is one sentence: the error of "failed", the text of "note".
     """
 
-    stage: Stage
+    stage: str
     kind: EventKind
     finished: int
     total: int
