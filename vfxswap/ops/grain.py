@@ -7,8 +7,9 @@ every exposure.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from vfxswap.ops.filters import convolved
 
 STOP = 1.0 / 17.52
 """One stop in net space: the slope of the ACEScct curve above its toe (AMPAS S-2016-001)."""
@@ -47,11 +48,7 @@ def grain_of(plate: Tensor, matte: Tensor) -> Tensor:
     """
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=plate.dtype, device=plate.device) / 16
     finite = torch.nan_to_num(plate, nan=0.0, posinf=2.0, neginf=-2.0)
-    padded = F.pad(finite, (2, 2, 2, 2), mode="replicate")
-    channels = plate.shape[1]
-    weights = kernel.expand(channels, 1, 5)
-    rows = F.conv2d(padded, weights[:, :, None, :], groups=channels)
-    residual = finite - F.conv2d(rows, weights[:, :, :, None], groups=channels)
+    residual = finite - convolved(finite, kernel)
     inside = matte[:, 0] > 0.5
     grain = torch.zeros_like(residual)
     for b in range(len(plate)):
@@ -59,6 +56,6 @@ def grain_of(plate: Tensor, matte: Tensor) -> Tensor:
             continue
         sample = residual[b][:, inside[b]].abs()
         sigma = (MAD_TO_SIGMA * sample.median(1).values)[:, None, None]
-        ratio = residual[b] / (4 * sigma + 1e-9)
-        grain[b] = residual[b] / (1 + ratio**4)
+        ratio = (residual[b] / (4 * sigma + 1e-9)).square_()
+        grain[b] = residual[b] / ratio.square_().add_(1)
     return grain
