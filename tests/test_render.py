@@ -538,7 +538,7 @@ def test_check_finds_what_a_render_would_trip_over(shot: Path) -> None:
     text = "\n".join(said)
     assert "1 of 5 frames are missing" in text and "1005" in text
     assert "plate.1002.exr" in text and "roto.1001.exr" in text
-    assert "channel R holds 1 inf" in text
+    assert "channel R holds inf or nan on 1003" in text
     assert {f.exit_code for f in said.values() if f.level == "error"} == {1}
 
 
@@ -615,3 +615,57 @@ def test_an_artists_edit_reaches_the_pixels(shot: Path, models: Path) -> None:
     assert all(np.array_equal(before[n].view(np.uint8), after[n].view(np.uint8)) for n in before)
     assert any("no face" in note for frame, _, note in report.notes if frame == 1002)
     assert report.exit_code == 0
+
+
+def test_tracks_beside_the_output_are_kept_while_the_plate_stays(shot: Path, models: Path) -> None:
+    job = swap_job(shot, Path("unused"), "1001-1002").model_copy(update={"tracks": ""})
+    stages: list[str] = []
+
+    def listen(event: Event) -> None:
+        stages.append(event.stage)
+
+    render(job, progress=listen)
+    assert "prepare" in stages
+    kept = shot / "out" / "comp.tracks.json"
+    first = kept.read_bytes()
+    stages.clear()
+    render(job, progress=listen)
+    assert "prepare" not in stages and kept.read_bytes() == first
+    write_image(shot / "plate.1002.exr", plate_image(77))
+    render(job, progress=listen)
+    assert "prepare" in stages
+
+
+def test_an_artists_work_on_another_shot_is_never_replaced(shot: Path, models: Path) -> None:
+    from vfxswap.io.tracks import FaceEdit, read_tracks, write_tracks
+
+    job = swap_job(shot, Path("unused"), "1001-1002").model_copy(update={"tracks": ""})
+    kept = write_face_tracks(shot / "out" / "comp.tracks.json", "other.#.exr", FRAMES)
+    write_tracks(kept, read_tracks(kept).with_edit(1001, FaceEdit(id=0, removed=True)))
+    with pytest.raises(JobError, match="another shot"):
+        render(job)
+    assert read_tracks(kept).edits
+
+
+def test_views_in_one_multi_part_file(tmp_path: Path, gain_effect: type[Gain]) -> None:
+    from vfxswap.io.openexr import PartToWrite, write_scanlines
+
+    for frame in (1001, 1002):
+        parts = [
+            PartToWrite(view, plate_image(frame + i).part.channels, {}, view)
+            for i, view in enumerate(("left", "right"))
+        ]
+        with (tmp_path / f"plate.{frame}.exr").open("wb") as file:
+            write_scanlines(file, parts, data_window=DATA, display_window=DISPLAY, pixel_aspect=1.0)
+    output = Output(pattern=str(tmp_path / "out" / "comp.%V.#.exr"))
+    job = gain_job(tmp_path, "1001-1002").model_copy(update={"output": output})
+    report = render(job)
+    assert [(w.frame, w.view) for w in report.written] == [
+        (1001, "left"), (1001, "right"), (1002, "left"), (1002, "right")
+    ]  # fmt: skip
+    right = read_image(tmp_path / "out" / "comp.right.1001.exr")
+    plate = plate_image(1002).part.channels
+    outside = matte_of(right) == 0
+    assert np.array_equal(right.part.channels["R"][outside], plate["R"][outside])
+    only_right = job.model_copy(update={"views": ("right",)})
+    assert [w.view for w in render(only_right).written] == ["right", "right"]

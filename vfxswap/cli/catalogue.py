@@ -84,29 +84,13 @@ def _describe(
 
     Hosts generate their knobs from it.
     """
-    import vfxswap
-    from vfxswap.cli.effect import EFFECT_HELP
-    from vfxswap.effects import SETTINGS
-    from vfxswap.errors import JobError
-    from vfxswap.job import Job
-    from vfxswap.settings import describe, nearest
+    from vfxswap.effects.describe import description
 
-    if effect is not None and effect not in SETTINGS:
-        raise JobError("no such effect", got=effect, wanted=nearest(effect, SETTINGS))
-    effects: list[dict[str, Any]] = [
-        {"name": name, "help": EFFECT_HELP[name], "settings": describe(settings)}
-        for name, settings in SETTINGS.items()
-        if effect in (None, name)
-    ]
+    content = description(effect or "")
     if json:
-        content = {
-            "version": vfxswap.__version__,
-            "effects": effects,
-            "job_schema": Job.json_schema(),
-        }
         typer.echo(json_module.dumps(content, indent=2))
         return
-    for row in effects:
+    for row in content["effects"]:
         typer.echo(f"{row['name']}: {row['help']}")
         for setting in row["settings"]:
             unit = f" [{setting['unit']}]" if "unit" in setting else ""

@@ -11,17 +11,15 @@ import typer
 
 from vfxswap.cli import run
 from vfxswap.cli.options import option
+from vfxswap.effects import HELP
 from vfxswap.errors import JobError
-
-EFFECT_HELP = {"swap": "Swap a persona onto the faces of a shot."}
-"""Effects that have a command, and what it says of itself."""
 
 _PERSONAS = "personas"
 
 
 def add_commands(app: typer.Typer, *, chosen: str) -> None:
     """A command for each effect; only the `chosen` one gets its options."""
-    for name, text in EFFECT_HELP.items():
+    for name, text in HELP.items():
         command = _command(name) if name == chosen else _unchosen
         app.command(name, help=text)(command)
 

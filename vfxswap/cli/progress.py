@@ -65,17 +65,7 @@ def steps(dialect: Dialect) -> Iterator[Callable[[str, int, int], None]]:
 def finish(dialect: Dialect, report: Report) -> None:
     """The last words: a summary on stderr, and what the dialect's reader wants to hear."""
     if dialect is Dialect.JSON:
-        failed = [
-            {"frame": f.frame, "view": f.view, "message": str(f.error)} for f in report.failed
-        ]
-        _say_json(
-            event="done",
-            exit_code=report.exit_code,
-            written=[str(path) for path in report.paths],
-            skipped=[str(path) for path in report.skipped],
-            failed=failed,
-            not_reached=report.not_reached,
-        )
+        _say_json(event="done", exit_code=report.exit_code, **report.as_json())
     if dialect is Dialect.OPENJD and report.exit_code:
         reason = str(report.failed[0].error) if report.failed else "cancelled"
         _say(f"openjd_fail: {reason}")
@@ -89,10 +79,18 @@ def finish(dialect: Dialect, report: Report) -> None:
     print(f"Frames: {', '.join(counts)}.", file=sys.stderr)
     for failure in report.failed:
         print(f"  {failure.error}", file=sys.stderr)
+    for note, frames in _grouped(report).items():
+        print(f"  note on {frames}: {note}", file=sys.stderr)
 
 
-def _percent(event: Event) -> float:
-    return 100.0 * event.finished / max(event.total, 1)
+def _grouped(report: Report) -> dict[str, str]:
+    """Frame ranges by what was noted on them."""
+    from vfxswap.shot import format_frames
+
+    by_note: dict[str, set[int]] = {}
+    for frame, _, note in report.notes:
+        by_note.setdefault(note, set()).add(frame)
+    return {note: format_frames(frames) for note, frames in by_note.items()}
 
 
 def _where(event: Event) -> str:
@@ -126,31 +124,12 @@ def _plain(event: Event) -> None:
 
 
 def _json(event: Event) -> None:
-    names = {"begin": "begin", "step": "progress", "done": "frame_done", "skipped": "frame_done"}
-    kinds = {**names, "failed": "error", "note": "warning"}
-    values: dict[str, Any] = {
-        "event": kinds[event.kind],
-        "stage": event.stage,
-        "finished": event.finished,
-        "total": event.total,
-        "percent": round(_percent(event), 2),
-    }
-    if event.frame is not None:
-        values.update(frame=event.frame, view=event.view)
-    if event.message:
-        values["message"] = event.message
-    if event.path is not None:
-        values["path"] = str(event.path)
-    if event.kind == "skipped":
-        values["skipped"] = True
-    if event.seconds is not None:
-        values["seconds"] = round(event.seconds, 4)
-    _say_json(**values)
+    _say_json(**event.as_json())
 
 
 def _openjd(event: Event) -> None:
     if event.stage == "render" and event.kind in ("done", "skipped", "failed", "step"):
-        _say(f"openjd_progress: {_percent(event):.1f}")
+        _say(f"openjd_progress: {event.percent:.1f}")
     if sentence := _sentence(event):
         _say(f"openjd_status: {sentence}")
 
@@ -159,14 +138,14 @@ def _afanasy(event: Event) -> None:
     if event.kind == "note":
         _say(_sentence(event))
     elif event.stage == "render":
-        _say(f"PROGRESS: {int(_percent(event))}%")
+        _say(f"PROGRESS: {int(event.percent)}%")
 
 
 def _tractor(event: Event) -> None:
     if event.kind == "note":
         _say(_sentence(event))
     elif event.stage == "render":
-        _say(f"TR_PROGRESS {int(_percent(event)):03d}%")
+        _say(f"TR_PROGRESS {int(event.percent):03d}%")
 
 
 _LINES: dict[Dialect, Listener] = {
@@ -206,7 +185,7 @@ def _bar() -> Iterator[Listener]:
             if event.stage not in tasks:
                 tasks[event.stage] = progress.add_task(event.stage, total=event.total)
             progress.update(tasks[event.stage], completed=event.finished, total=event.total)
-            if event.kind in ("note", "failed"):
+            if event.kind == "failed":
                 console.print(_sentence(event), highlight=False, markup=False)
 
         yield show

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
-from vfxswap.errors import EXIT_DONE, JobError, OutputError, PlateError, VfxSwapError
+from vfxswap.errors import (
+    EXIT_DONE,
+    CancelledError,
+    JobError,
+    OutputError,
+    PlateError,
+    VfxSwapError,
+)
 from vfxswap.image import Image
 from vfxswap.io.exr import find_anomalies
 from vfxswap.io.tracks import read_tracks
@@ -46,14 +54,14 @@ class Finding:
     exit_code: int = EXIT_DONE
 
 
-def check(job: Job) -> list[Finding]:
+def check(job: Job, *, cancel: threading.Event | None = None) -> list[Finding]:
     """What is wrong with a job: errors stop it or some of its frames, warnings do not.
 
     Looks at every frame of plate and mattes, colour spaces, effects and their settings at every
     key, models by their hashes, consent, tracks, output and disk space. Writes nothing that
-    stays.
+    stays. Raises CancelledError once `cancel` is set.
     """
-    return _Checker(job).run()
+    return _Checker(job, cancel or threading.Event()).run()
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
@@ -62,10 +70,12 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 class _Checker:
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, cancel: threading.Event) -> None:
         self._job = job
+        self._cancel = cancel
         self._findings: list[Finding] = []
         self._first: Image | None = None
+        self._not_finite: dict[tuple[str, str], list[int]] = {}
 
     def run(self) -> list[Finding]:
         job = self._job
@@ -84,6 +94,9 @@ class _Checker:
                 paths = {f: plate.path(f, view if plate.has_views else None) for f in frames}
                 self._plate(paths, view)
                 self._mattes(paths, view)
+            for (part, channel), where in self._not_finite.items():
+                of = f" of part {part}" if part else ""
+                self._warn(f"channel {channel}{of} holds inf or nan on {format_frames(where)}")
             self._tracks(frames)
             folders = {
                 output.path(f, v if output.has_views else None).parent
@@ -97,6 +110,8 @@ class _Checker:
 
     def _try(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """The result of a step; its error becomes a finding and the result None."""
+        if self._cancel.is_set():
+            raise CancelledError("cancelled while checking")
         try:
             return step(*args, **kwargs)
         except VfxSwapError as error:
@@ -156,10 +171,7 @@ class _Checker:
     def _compare(self, image: Image, path: Path, frame: int) -> None:
         """A frame against the first: size, aspect, channels; and against finite numbers."""
         for anomaly in find_anomalies(image):
-            self._warn(
-                f"{path}, frame {frame}: channel {anomaly.channel} holds {anomaly.inf} inf "
-                f"and {anomaly.nan} nan"
-            )
+            self._not_finite.setdefault((anomaly.part, anomaly.channel), []).append(frame)
         first = self._first = self._first or image
         a, b = first.part, image.part
         if (a.display_window.width, a.display_window.height) != (

@@ -21,6 +21,7 @@ from vfxswap.nets.run import Precision
 from vfxswap.render.device import pick_device, torch_threads
 from vfxswap.render.frame import Composed, compose, cropped, frame_seed
 from vfxswap.render.mattes import read_matte
+from vfxswap.render.models import Nets
 from vfxswap.render.output import is_complete, prepare_output, provenance, write_unit
 from vfxswap.render.plan import Plan, Unit, open_job
 from vfxswap.render.prepare import faces_of, prepare
@@ -44,6 +45,7 @@ def render(
     threads: int | None = None,
     progress: Listener = silent,
     cancel: threading.Event | None = None,
+    nets: Nets | None = None,
 ) -> Report:
     """Renders a job, or only some of its `frames`; preparing always sees the whole shot, so any
     order and any chunking gives the same pixels.
@@ -52,14 +54,15 @@ def render(
     of its frame. `precision` "half" lets networks run in 16 bits where the device does so in
     hardware; "single" gives alike results on devices that differ in that. `threads` are torch's.
     A broken frame is reported and the others render; an output that cannot be written ends the
-    loop. Once `cancel` is set the frame in hand is finished.
+    loop. Once `cancel` is set the frame in hand is finished. `nets` are those kept from earlier
+    renders.
 
     Raises JobError, ModelError, ConsentError and ColorError before anything is written, and
     PlateError when no frame can be read.
     """
     cancel = cancel or threading.Event()
     with torch_threads(threads) as in_force, torch.inference_mode():
-        plan = open_job(job, device=pick_device(device), precision=precision)
+        plan = open_job(job, device=pick_device(device), precision=precision, nets=nets)
         units = plan.units(_chosen(plan, frames))
         prepare_output(units)
         plan, tracks = prepare(plan, progress=progress, cancel=cancel)
@@ -222,10 +225,12 @@ class _Loop:
             self._tell("skipped", unit)
 
     def _failed(self, unit: Unit, error: VfxSwapError) -> None:
+        error.frame = unit.frame if error.frame is None else error.frame
+        error.file = unit.source if error.file is None else error.file
         with self._lock:
             self._report.failed.append(Failure(unit.frame, unit.view, error))
             self._finished += 1
-            self._tell("failed", unit, message=str(error))
+            self._tell("failed", unit, message=str(error), error=error)
 
     def _noted(self, unit: Unit, note: str) -> None:
         with self._lock:
@@ -237,7 +242,13 @@ class _Loop:
             self._progress(Event("render", kind, self._finished, len(self._units)))
 
     def _tell(
-        self, kind: EventKind, unit: Unit, *, message: str = "", seconds: float | None = None
+        self,
+        kind: EventKind,
+        unit: Unit,
+        *,
+        message: str = "",
+        seconds: float | None = None,
+        error: VfxSwapError | None = None,
     ) -> None:
         path = unit.target if kind in ("done", "skipped") else None
         self._progress(
@@ -251,6 +262,7 @@ class _Loop:
                 message=message,
                 path=path,
                 seconds=seconds,
+                error=error,
             )
         )
 

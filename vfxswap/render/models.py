@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection
 
 import torch
+from torch import nn
 
 from vfxswap.effects.base import LoadedNet
 from vfxswap.errors import ModelError
-from vfxswap.io.weights import StoredModel, find_model, find_persona, load_net
+from vfxswap.io.weights import WEIGHTS_FILE, StoredModel, find_model, find_persona, load_net
 from vfxswap.nets.run import Precision, accelerated
-from vfxswap.persona import Persona, check_consent, revocations
+from vfxswap.persona import Persona, card_sha256, check_consent, revocations
+
+KEPT = 8
+
+
+class Nets:
+    """Networks as loaded, kept from one render to the next for processes that live long.
+
+    One is given again only while its card and its file of weights (by inode, size and times) are
+    what they were when its hash was checked. Networks are not changed by use, so pixels do not
+    depend on what was kept. The `KEPT` used last are held. For one render at a time.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[object, nn.Module] = OrderedDict()
+
+    def load(
+        self, stored: StoredModel, personas: Collection[str] | None, *, device: torch.device
+    ) -> nn.Module:
+        """The network of a model with these personas, in float32. Raises ModelError."""
+        named = None if personas is None else tuple(sorted(personas))
+        key = (_state(stored), named, device)
+        net = self._kept.get(key)
+        if net is None:
+            net = load_net(stored.card, stored.folder, device=device, personas=personas)
+            self._kept[key] = net
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return net
 
 
 class Shelf:
@@ -22,11 +53,14 @@ class Shelf:
         *,
         personas: Collection[str] = (),
         precision: Precision = "half",
+        nets: Nets | None = None,
     ) -> None:
+        """`nets` are those kept from earlier renders."""
+        self.nets = nets or Nets()
         self._device = device
         self._precision = precision
         self._personas = tuple(personas)
-        self._nets: dict[str, LoadedNet] = {}
+        self._given: dict[str, LoadedNet] = {}
         self.used: dict[str, StoredModel] = {}
         """Every model given out, by name."""
 
@@ -47,11 +81,23 @@ class Shelf:
 
     def _load(self, stored: StoredModel, personas: Collection[str] | None) -> LoadedNet:
         name = stored.card.name
-        if name not in self._nets:
-            net = load_net(stored.card, stored.folder, device=self._device, personas=personas)
-            self._nets[name] = LoadedNet(stored.card, accelerated(net, precision=self._precision))
+        if name not in self._given:
+            net = self.nets.load(stored, personas, device=self._device)
+            # Anew for every render: an accelerated network remembers that memory ran out.
+            self._given[name] = LoadedNet(stored.card, accelerated(net, precision=self._precision))
             self.used[name] = stored
-        return self._nets[name]
+        return self._given[name]
+
+
+def _state(stored: StoredModel) -> tuple[object, ...]:
+    """What a network read from this model depends on."""
+    try:
+        stat = (stored.folder / WEIGHTS_FILE).stat()
+    except OSError:
+        found: tuple[int, ...] = ()
+    else:
+        found = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return (str(stored.folder.absolute()), card_sha256(stored.card), found)
 
 
 def model_of_stage(effect: str) -> StoredModel:

@@ -22,7 +22,7 @@ from vfxswap.job import EffectSpec, Job
 from vfxswap.nets.run import Precision
 from vfxswap.persona import Persona
 from vfxswap.render.frame import Spaces, Step
-from vfxswap.render.models import Shelf, consented
+from vfxswap.render.models import Nets, Shelf, consented
 from vfxswap.settings import nearest, settings_at_keys
 from vfxswap.shot import format_frames
 
@@ -98,8 +98,15 @@ class Plan:
         )
 
 
-def open_job(job: Job, *, device: torch.device, precision: Precision = "half") -> Plan:
-    """Checks what the job says against the shelf of effects, models and consent, and loads it.
+def open_job(
+    job: Job,
+    *,
+    device: torch.device,
+    precision: Precision = "half",
+    nets: Nets | None = None,
+) -> Plan:
+    """Checks what the job says against the shelf of effects, models and consent, and loads it;
+    `nets` are networks kept from earlier jobs.
 
     Raises JobError, ModelError, ConsentError, ColorError; PlateError when no frame can be read.
     """
@@ -110,7 +117,7 @@ def open_job(job: Job, *, device: torch.device, precision: Precision = "half") -
     first, first_path = first_readable(job, plate, shot.frames, views[0])
     manager = color_manager(job)
     manager.resolve(first, first_path, job.plate.color_space or None)
-    shelf = Shelf(device, personas=personas, precision=precision)
+    shelf = Shelf(device, personas=personas, precision=precision, nets=nets)
     steps = tuple(
         Step(
             effect.load(settings_at_keys(spec.settings, effect.settings_type), shelf, device), spec

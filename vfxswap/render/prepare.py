@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from vfxswap.effects.base import Frame
-from vfxswap.errors import OutputError, PlateError, VfxSwapError
+from vfxswap.errors import JobError, OutputError, PlateError
 from vfxswap.geometry import Face
 from vfxswap.io.tracks import Tracks, read_tracks, write_tracks
 from vfxswap.job import Job
 from vfxswap.render.device import pick_device, torch_threads
 from vfxswap.render.frame import frame_seed
+from vfxswap.render.models import Nets
 from vfxswap.render.plan import Plan, Unit, open_job
 from vfxswap.render.report import Listener, silent
 from vfxswap.render.tracking import track, tracker_model
@@ -48,14 +49,17 @@ def track_shot(
     threads: int | None = None,
     progress: Listener = silent,
     cancel: threading.Event | None = None,
+    nets: Nets | None = None,
 ) -> Tracks:
-    """Tracks the shot of a job into a file; the artist's edits of an earlier one stay.
+    """Tracks the shot of a job into a file; the artist's edits of an earlier one stay. `nets` are
+    networks kept from earlier jobs.
 
     Raises JobError when the file is there and of another shot, ModelError, PlateError, ColorError,
     OutputError, CancelledError.
     """
     with torch_threads(threads):
-        plan = open_job(job.model_copy(update={"effects": ()}), device=pick_device(device))
+        plain = job.model_copy(update={"effects": ()})
+        plan = open_job(plain, device=pick_device(device), nets=nets)
         earlier = read_tracks(path, plate=plan.identity) if path.is_file() else None
         state = plate_state(plan)
         tracks = track(plan, progress=progress, cancel=cancel or threading.Event())
@@ -111,11 +115,23 @@ def _tracks(plan: Plan, progress: Listener, cancel: threading.Event) -> Tracks:
 
 
 def _kept(path: Path, plan: Plan) -> Tracks | None:
-    """Earlier tracks of this very shot beside the output; None when they are of another."""
+    """Earlier tracks of this very shot beside the output; None when they can be replaced.
+
+    Raises JobError when they are of another shot and hold an artist's work.
+    """
     try:
         return read_tracks(path, plate=plan.identity)
-    except VfxSwapError:
-        return None
+    except JobError:
+        if _holds_edits(path):
+            raise
+    return None
+
+
+def _holds_edits(path: Path) -> bool:
+    try:
+        return bool(read_tracks(path).edits)
+    except JobError:
+        return False
 
 
 def plate_state(plan: Plan) -> str:

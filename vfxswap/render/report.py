@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vfxswap.errors import EXIT_CANCELLED, EXIT_DONE, EXIT_RETRY, VfxSwapError
 
@@ -17,7 +17,7 @@ class Event:
     """Something happened in a stage ("prepare", "render"; other work counts in "step"s): `finished`
     of `total` frame files are behind us.
 
-    `message` is one sentence: the error of "failed", the text of "note".
+    `message` is one sentence: the error of "failed", the text of "note". `error` is that error.
     """
 
     stage: str
@@ -29,6 +29,38 @@ class Event:
     message: str = ""
     path: Path | None = None
     seconds: float | None = None
+    error: VfxSwapError | None = None
+
+    @property
+    def percent(self) -> float:
+        """How much of the stage is behind us, 0…100."""
+        return 100.0 * self.finished / max(self.total, 1)
+
+    def as_json(self) -> dict[str, Any]:
+        """The event for programs: `event` is progress, frame_done (a file is there), warning or
+        error; only what is known is in it."""
+        kinds = {"failed": "error", "note": "warning"}
+        finished = "frame_done" if self.path is not None else "progress"
+        values: dict[str, Any] = {
+            "event": kinds.get(self.kind, finished),
+            "stage": self.stage,
+            "finished": self.finished,
+            "total": self.total,
+            "percent": round(self.percent, 2),
+        }
+        if self.message:
+            values["message"] = self.message
+        if self.error is not None:
+            values.update(self.error.as_json())
+        if self.frame is not None:
+            values.update(frame=self.frame, view=self.view)
+        if self.path is not None:
+            values["path"] = str(self.path)
+        if self.kind == "skipped":
+            values["skipped"] = True
+        if self.seconds is not None:
+            values["seconds"] = round(self.seconds, 4)
+        return values
 
 
 Listener = Callable[[Event], None]
@@ -57,6 +89,10 @@ class Failure:
     view: str
     error: VfxSwapError
 
+    def as_json(self) -> dict[str, Any]:
+        """The failure for programs."""
+        return {**self.error.as_json(), "frame": self.frame, "view": self.view}
+
 
 @dataclass
 class Report:
@@ -83,3 +119,13 @@ class Report:
         """Frame files written, in order of frame and view."""
         ordered = sorted(self.written, key=lambda w: (w.frame, w.view))
         return [written.path for written in ordered]
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome for programs."""
+        return {
+            "written": [str(path) for path in self.paths],
+            "skipped": [str(path) for path in self.skipped],
+            "failed": [failure.as_json() for failure in self.failed],
+            "not_reached": self.not_reached,
+            "cancelled": self.cancelled,
+        }

@@ -17,7 +17,7 @@ from vfxswap.image import Image
 from vfxswap.io.tracks import TrackerModel, Tracks
 from vfxswap.ops.convert import to_tensor
 from vfxswap.render.models import Shelf, model_of_stage
-from vfxswap.render.plan import Plan
+from vfxswap.render.plan import Plan, Unit
 from vfxswap.render.report import Event, EventKind, Listener
 
 STAGE = "landmarks"
@@ -41,14 +41,18 @@ def track(
     Frames that cannot be read are reported and stay out of the tracks; absent handles are no
     error. Raises ModelError, CancelledError.
     """
-    loaded = Shelf(plan.device).for_stage(STAGE)
+    loaded = Shelf(plan.device, nets=plan.shelf.nets).for_stage(STAGE)
     net = cast(LandmarkFinder, loaded.net)
     units = plan.units(plan.prepare_frames)
     wanted = set(plan.frames)
     found: dict[str, dict[int, tuple[Face, ...]]] = {view: {} for view in plan.views}
 
-    def say(kind: EventKind, done: int, frame: int | None = None, message: str = "") -> None:
-        progress(Event("prepare", kind, done, len(units), frame=frame, message=message))
+    def say(
+        kind: EventKind, done: int, unit: Unit | None = None, error: PlateError | None = None
+    ) -> None:
+        message = "" if error is None else str(error)
+        frame, view = (None, "") if unit is None else (unit.frame, unit.view)
+        progress(Event("prepare", kind, done, len(units), frame, view, message, error=error))
 
     say("begin", 0)
     with torch.inference_mode():
@@ -56,17 +60,17 @@ def track(
             if cancel.is_set():
                 raise CancelledError("cancelled while tracking")
             if unit.frame not in wanted and not unit.source.exists():
-                say("skipped", done, unit.frame)
+                say("skipped", done, unit)
                 continue
             try:
                 image = plan.read(unit)
                 space = plan.color_space(image, unit.source).space
                 view = _view(image, plan, space)
             except PlateError as error:
-                say("failed", done, unit.frame, str(error))
+                say("failed", done, unit, error)
                 continue
             found[unit.view][unit.frame] = detect(view, net, settings)
-            say("done", done, unit.frame)
+            say("done", done, unit)
     aspect = plan.identity.pixel_aspect
     joined = {view: associate(faces, pixel_aspect=aspect) for view, faces in found.items()}
     model = TrackerModel(name=loaded.card.name, sha256=loaded.card.weights_sha256)
