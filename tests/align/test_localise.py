@@ -70,7 +70,7 @@ def test_the_nine_boxes_are_moved_by_beta_in_the_eight_directions() -> None:
     recorder = Recorder(truth)
     nine_shift(view, pose, recorder)  # type: ignore[arg-type]
     wanted = np.array(SHIFTS) * BETA * pose.face_px + [pose.x, pose.y]
-    np.testing.assert_allclose(recorder.centres, wanted, atol=0.02)
+    np.testing.assert_allclose(recorder.centres, wanted, atol=0.05)
     assert recorder.batches == [9]
     assert len(set(SHIFTS)) == 9 and (0, 0) in SHIFTS
 

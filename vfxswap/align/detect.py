@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from vfxswap.align.localise import localise
 from vfxswap.align.pose import LandmarkFinder, Pose, View, cut, in_square
 from vfxswap.geometry import Array, Face
-from vfxswap.ops.warp import filled
 from vfxswap.settings import Settings
 
 SCANNED_FACE_PX: Final = 16
@@ -21,6 +20,8 @@ SCAN_STRIDE: Final = 4
 _MARGIN: Final = 8
 _LEVELS_PER_OCTAVE: Final = 2
 _BATCH: Final = 8
+_PROPOSAL_SCORE: Final = 0.25
+_FIRST_LOOK_SCORE: Final = 0.05
 
 
 class DetectSettings(Settings):
@@ -54,7 +55,6 @@ def detect(
     faces. Rolls up to about 40° and yaws up to about 60° are found.
     """
     settings = settings or DetectSettings()
-    view = View(filled(view.pixels), view.origin, view.pixel_aspect)
     proposals = propose(view, net, settings)
     refined = _refined(view, [p.pose for p in proposals], net)
     kept: list[tuple[float, Array]] = []
@@ -102,7 +102,7 @@ def _pyramid(view: View, min_face_px: int) -> list[tuple[Tensor, tuple[float, fl
     for level in range(max(1, int(np.ceil(octaves * _LEVELS_PER_OCTAVE)) + 1)):
         scale = SCANNED_FACE_PX / (min_face_px * 2 ** (level / _LEVELS_PER_OCTAVE))
         columns, rows = (max(8, round(side * scale / 4) * 4) for side in (width, height))
-        source = view.pixels if base is None else base
+        source = _source(view, scale) if base is None else base
         picture = F.interpolate(
             source, size=(rows, columns), mode="bilinear", antialias=True, align_corners=False
         )
@@ -110,6 +110,13 @@ def _pyramid(view: View, min_face_px: int) -> list[tuple[Tensor, tuple[float, fl
         padded = F.pad(picture, [_MARGIN] * 4, mode="replicate")
         levels.append((padded, (columns / width, rows / height)))
     return levels
+
+
+def _source(view: View, scale: float) -> Tensor:
+    """The smallest of the view's halvings that is not below `scale` in either direction."""
+    finest = scale * min(1.0, view.pixel_aspect)
+    level = int(np.clip(np.floor(-np.log2(finest)), 0, len(view.halvings) - 1))
+    return view.halvings[level]
 
 
 def _peaks(logit: Tensor, box: Tensor, scale: tuple[float, float]) -> list[Proposal]:
@@ -127,9 +134,6 @@ def _peaks(logit: Tensor, box: Tensor, scale: tuple[float, float]) -> list[Propo
     return proposals
 
 
-_PROPOSAL_SCORE: Final = 0.25
-
-
 def _same(a: Pose, b: Pose) -> bool:
     size = max(a.face_px, b.face_px)
     near = np.hypot(a.x - b.x, a.y - b.y) < 0.35 * size
@@ -139,21 +143,31 @@ def _same(a: Pose, b: Pose) -> bool:
 def _refined(
     view: View, poses: list[Pose], net: LandmarkFinder, *, rounds: int = 3
 ) -> list[tuple[float, Array]]:
-    """Score and landmarks [70, 2] (square pixels) of each pose, after its box has followed the
-    landmarks found in it. Batches have one size, so that no result depends on its neighbours."""
+    """Score and landmarks [70, 2] (square pixels) of the poses that hold a face, after each box
+    has followed the landmarks found in it. What a first look takes for no face is dropped."""
     refined: list[tuple[float, Array]] = []
+    for round_ in range(rounds):
+        refined = _looked_at(view, poses, net)
+        if round_ == 0:
+            kept = [i for i, (score, _) in enumerate(refined) if score >= _FIRST_LOOK_SCORE]
+            refined, poses = [refined[i] for i in kept], [poses[i] for i in kept]
+        poses = [_followed(pose, points) for pose, (_, points) in zip(poses, refined, strict=True)]
+    return refined
+
+
+def _looked_at(view: View, poses: list[Pose], net: LandmarkFinder) -> list[tuple[float, Array]]:
+    """Score and landmarks in each pose. Batches have one size, so that no result depends on its
+    neighbours."""
+    looked: list[tuple[float, Array]] = []
     for start in range(0, len(poses), _BATCH):
         batch = poses[start : start + _BATCH]
-        count = len(batch)
-        batch = batch + [batch[0]] * (_BATCH - count)
-        for _ in range(rounds):
-            with torch.inference_mode():
-                found = net(cut(view, batch, net.SIZE))
-            points = in_square(batch, found.points, net.SIZE)
-            batch = [_followed(pose, p) for pose, p in zip(batch, points, strict=True)]
+        filled_up = batch + [batch[0]] * (_BATCH - len(batch))
+        with torch.inference_mode():
+            found = net(cut(view, filled_up, net.SIZE))
+        points = in_square(filled_up, found.points, net.SIZE)
         scores = (found.score * found.confidence.mean(1)).tolist()
-        refined += [(float(s), p) for s, p in zip(scores[:count], points[:count], strict=True)]
-    return refined
+        looked += [(float(s), p) for s, p in zip(scores, points, strict=True)][: len(batch)]
+    return looked
 
 
 def _followed(pose: Pose, points: Array) -> Pose:

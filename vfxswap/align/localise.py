@@ -12,9 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import torch
 
-from vfxswap.align.pose import CROP_SHARE, LandmarkFinder, Pose, View, cut
+from vfxswap.align.pose import LandmarkFinder, Pose, View, cut, in_square
 from vfxswap.geometry import Array, Face
-from vfxswap.ops.warp import warp_affine
 
 BETA: Final = 0.05
 SHIFTS: Final = tuple((right, down) for down in (-1, 0, 1) for right in (-1, 0, 1))
@@ -23,9 +22,6 @@ SHIFTS: Final = tuple((right, down) for down in (-1, 0, 1) for right in (-1, 0, 
 AGREEMENT: Final = 0.015
 """Scatter of the nine, in face sizes, at which a point's confidence falls to 1/e. Faces show
 about 0.004, other things 0.02 and more."""
-
-_ROOM: Final = 1.15
-_DENSITY: Final = 2
 
 
 class NineShift(NamedTuple):
@@ -38,32 +34,14 @@ class NineShift(NamedTuple):
 
 def nine_shift(view: View, pose: Pose, net: LandmarkFinder, *, beta: float = BETA) -> NineShift:
     """The nine localisations around a pose, in the order of `SHIFTS`, as one batch."""
-    size = net.SIZE
-    # One upright cut of the plate, at twice the net's resolution, serves all nine: large faces
-    # are minified once.
-    share = CROP_SHARE * max(_ROOM, 1 + 2 * beta / CROP_SHARE)
-    dense = int(np.ceil(size * _DENSITY * share / CROP_SHARE))
-    upright = cut(view, [pose], dense, share=share)
-    step = share / CROP_SHARE * size / dense
-    from_dense = pose.matrix(dense, share=share)
-    crops, maps = [], []
-    for right, down in SHIFTS:
-        shift = beta * size / CROP_SHARE * np.array([right, down])
-        offset = (dense - size / step) / 2 + shift / step
-        to_dense = np.array([[1 / step, 0.0, offset[0]], [0.0, 1 / step, offset[1]]])
-        crops.append(
-            warp_affine(upright, to_dense, (size, size), filter="bilinear", border="clamp")
-        )
-        linear = from_dense[:, :2] @ to_dense[:, :2]
-        moved = from_dense[:, :2] @ to_dense[:, 2] + from_dense[:, 2]
-        maps.append(np.concatenate([linear, moved[:, None]], 1))
+    poses = [pose.moved(beta * right, beta * down) for right, down in SHIFTS]
     with torch.inference_mode():
-        found = net(torch.cat(crops))
-    points = found.points.to("cpu", torch.float64).numpy()
-    matrices = np.stack(maps)
-    placed = points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
-    confidence = found.confidence.to("cpu", torch.float64).numpy()
-    return NineShift(placed, confidence, found.score.to("cpu", torch.float64).numpy())
+        found = net(cut(view, poses, net.SIZE))
+    return NineShift(
+        in_square(poses, found.points, net.SIZE),
+        found.confidence.to("cpu", torch.float64).numpy(),
+        found.score.to("cpu", torch.float64).numpy(),
+    )
 
 
 def localise(

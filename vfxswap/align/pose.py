@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vfxswap.align.crop import template
 from vfxswap.geometry import Array, Similarity
-from vfxswap.ops.warp import warp_affine
+from vfxswap.ops.warp import filled, warp_affine
 
 CROP_SHARE: Final = 1.45
 """Side of a landmark network's crop over the face size, as it was trained."""
@@ -53,7 +55,10 @@ class LandmarkFinder(Protocol):
 @dataclass(frozen=True, eq=False)
 class View:
     """A plate as the aligners see it: `pixels` [1, 3, H, W] in net space, whose first pixel lies
-    at `origin` (x, y) of the plate, with the plate's pixel aspect."""
+    at `origin` (x, y) of the plate, with the plate's pixel aspect.
+
+    Keep one for a frame: it remembers the halved pictures that crops of large faces are cut from.
+    """
 
     pixels: Tensor
     origin: tuple[int, int] = (0, 0)
@@ -64,6 +69,15 @@ class View:
             raise ValueError(f"picture of shape {tuple(self.pixels.shape)}, wanted [1, 3, H, W]")
         if not self.pixel_aspect > 0.0:
             raise ValueError(f"pixel aspect {self.pixel_aspect}")
+
+    @cached_property
+    def halvings(self) -> tuple[Tensor, ...]:
+        """The picture (inf and nan filled from around) and its halvings by 2×2 means, down to
+        about 32 pixels."""
+        levels = [filled(self.pixels)]
+        while min(levels[-1].shape[2:]) >= 64:
+            levels.append(F.avg_pool2d(levels[-1], 2))
+        return tuple(levels)
 
     @property
     def size(self) -> tuple[float, float]:
@@ -122,9 +136,13 @@ def cut(view: View, poses: Sequence[Pose], size: int, *, share: float = CROP_SHA
     for pose in poses:
         matrix = pose.matrix(size, share=share)
         matrix[0] /= view.pixel_aspect
-        crops.append(
-            warp_affine(view.pixels, matrix, (size, size), filter="bilinear", border="clamp")
+        finest = float(np.hypot(matrix[:, 0], matrix[:, 1]).min())
+        level = int(np.clip(np.floor(np.log2(finest)), 0, len(view.halvings) - 1))
+        picture = view.halvings[level]
+        crop = warp_affine(
+            picture, matrix / 2**level, (size, size), filter="bilinear", border="clamp"
         )
+        crops.append(crop)
     return torch.cat(crops)
 
 
