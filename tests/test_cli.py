@@ -238,7 +238,7 @@ def spoken(dialect: Dialect, capsys: pytest.CaptureFixture[str]) -> list[str]:
     with listener(dialect) as say:
         say(Event("prepare", "done", 1, 2, frame=1001))
         say(Event("render", "begin", 0, 3))
-        say(Event("render", "done", 1, 3, frame=1001, seconds=0.5))
+        say(Event("render", "done", 1, 3, 1001, path=Path("c.1001.exr"), seconds=0.5))
         say(Event("render", "note", 1, 3, frame=1002, message="no face found"))
         say(Event("render", "failed", 2, 3, frame=1002, message="frame 1002: no such file"))
     finish(dialect, report)
@@ -267,7 +267,7 @@ def test_tractor_lines(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json_lines_are_objects(capsys: pytest.CaptureFixture[str]) -> None:
     events = [json.loads(line) for line in spoken(Dialect.JSON, capsys)]
     assert [e["event"] for e in events] == [
-        "frame_done", "begin", "frame_done", "warning", "error", "done"
+        "progress", "progress", "frame_done", "warning", "error", "done"
     ]  # fmt: skip
     assert events[-1]["failed"][0]["frame"] == 1002 and events[-1]["exit_code"] == 1
 

@@ -1,17 +1,20 @@
-"""Effects by name, and their settings. The effects themselves are imported on first use: their
-networks load torch, which takes seconds."""
+"""Effects by name: what they do, their settings, and the effects themselves.
+
+The tables are filled on first use: the effects' networks load torch, which takes seconds.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vfxswap.effects.swap_settings import SwapSettings
-from vfxswap.settings import Settings
-
 if TYPE_CHECKING:
     from vfxswap.effects.base import Effect
+    from vfxswap.settings import Settings
 
-SETTINGS: dict[str, type[Settings]] = {"swap": SwapSettings}
+HELP = {"swap": "Swap a persona onto the faces of a shot."}
+"""What each effect does."""
+
+SETTINGS: dict[str, type[Settings]]
 """What an artist may set, by effect."""
 
 EFFECTS: dict[str, type[Effect]]
@@ -19,9 +22,12 @@ EFFECTS: dict[str, type[Effect]]
 
 
 def __getattr__(name: str) -> object:
-    if name != "EFFECTS":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from vfxswap.effects.swap import Swap
+    if name == "SETTINGS":
+        from vfxswap.effects.swap_settings import SwapSettings
 
-    table = globals()["EFFECTS"] = {"swap": Swap}
-    return table
+        return globals().setdefault(name, {"swap": SwapSettings})
+    if name == "EFFECTS":
+        from vfxswap.effects.swap import Swap
+
+        return globals().setdefault(name, {"swap": Swap})
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import vfxswap
+from vfxswap.effects import HELP, SETTINGS
 from vfxswap.errors import JobError
 from vfxswap.job import Job
 from vfxswap.settings import describe, nearest
@@ -16,17 +16,11 @@ def description(effect: str = "") -> dict[str, Any]:
 
     Raises JobError for an unknown effect.
     """
-    from vfxswap.effects import EFFECTS
-
-    if effect and effect not in EFFECTS:
-        raise JobError("no such effect", got=effect, wanted=nearest(effect, EFFECTS))
+    if effect and effect not in SETTINGS:
+        raise JobError("no such effect", got=effect, wanted=nearest(effect, SETTINGS))
     effects = [
-        {
-            "name": name,
-            "help": inspect.getdoc(kind) or "",
-            "settings": describe(kind.settings_type),
-        }
-        for name, kind in EFFECTS.items()
+        {"name": name, "help": HELP[name], "settings": describe(settings)}
+        for name, settings in SETTINGS.items()
         if effect in ("", name)
     ]
     return {"version": vfxswap.__version__, "effects": effects, "job_schema": Job.json_schema()}
