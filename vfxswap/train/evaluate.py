@@ -48,8 +48,8 @@ class PairScore:
 
 @dataclass(frozen=True)
 class SwapReport:
-    """Means over the pairs of different personas, and the pairs (self-reconstruction, and unseen
-    performers where the set has them, stand apart)."""
+    """Means over the pairs of different personas, and the pairs. Self-reconstruction stands apart,
+    and so do unseen performers where the set has them (each given the truth's mean colour)."""
 
     frames: int
     swapped_frames: int
@@ -83,8 +83,7 @@ def evaluate(comb: Comb, personas: Sequence[Persona], crops: CropSet) -> SwapRep
         _score(comb, a.id, b, views, _ratio(a, b)) for a in personas for b in personas if a != b
     ]
     own = [_score(comb, p.id, p, views, _ratio(p, p)) for p in personas]
-    zero = torch.zeros(1, 3, 1, 1)
-    unseen = [_score(comb, GUESTS, p, views, zero) for p in personas] if GUESTS in views else []
+    unseen = [_score(comb, GUESTS, p, views, None) for p in personas] if GUESTS in views else []
     psnr, ssim = _means([p.psnr for p in pairs]), _means([p.ssim for p in pairs])
     frames = pairs[0].frames
     return SwapReport(
@@ -102,7 +101,7 @@ def evaluate(comb: Comb, personas: Sequence[Persona], crops: CropSet) -> SwapRep
 @torch.no_grad()
 def swapped(comb: Comb, persona: str, target: Batch, ratio: Tensor) -> Tensor:
     """The swap [N, 3, S, S] in net space, as the effect does it: normalise, encode, decode, give
-    the target's mean colour back, moved by `ratio` [1, 3, 1, 1]."""
+    the target's mean colour back, moved by `ratio` [N or 1, 3, 1, 1]."""
     normal, mean = target.normalised()
     decoded = torch.cat([comb(part, persona) for part in torch.split(normal, 32)])
     return denormalise(decoded, mean + ratio)
@@ -129,12 +128,14 @@ def _ratio(performer: Persona, persona: Persona) -> Tensor:
 
 
 def _score(
-    comb: Comb, performer: str, persona: Persona, views: Mapping[str, Batch], ratio: Tensor
+    comb: Comb, performer: str, persona: Persona, views: Mapping[str, Batch], ratio: Tensor | None
 ) -> PairScore:
+    """`ratio` None: the performer's skin is not known; both colours are then taken as known."""
     target, truth = views[performer], views[persona.id]
     truth_normal, truth_mean = truth.normalised()
     mean_normal = truth_normal.mean(0, keepdim=True).expand_as(truth_normal)
     _, target_mean = target.normalised()
+    ratio = truth_mean - target_mean if ratio is None else ratio
     goal = display(truth.pixels)
     mean_face = np.broadcast_to(goal.mean(0, keepdims=True), goal.shape)
     candidates = {

@@ -1,0 +1,42 @@
+"""The comb that comes with vfxswap, against truth rendered on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vfxswap.io.weights import find_model
+from vfxswap.synth.comb_recipe import bench_swap, load_recipe
+from vfxswap.train.evaluate import BASELINES
+
+
+def test_shipped_comb_beats_every_baseline_by_6_db(tmp_path: Path) -> None:
+    report, _ = bench_swap(
+        "comb-starter", work=tmp_path, frames=16, expression_frames=2, seed=4242, processes=0
+    )
+    assert report.margin_db >= 6.0
+    assert all(report.ssim["swap"] > report.ssim[b] for b in BASELINES)
+
+
+@pytest.mark.slow
+def test_shipped_comb_gives_the_numbers_on_its_card(tmp_path: Path) -> None:
+    card = find_model("comb-starter").card
+    held_out = load_recipe("comb-starter").held_out
+    report, retrieval = bench_swap("comb-starter", work=tmp_path, seed=held_out.seed)
+    assert report.psnr["swap"] == pytest.approx(card.metrics["psnr_swap"].value, abs=0.1)
+    for found in retrieval:
+        stated = card.metrics[f"retrieval_{found.region}"].value
+        assert found.top1 == pytest.approx(stated, abs=0.03)
+        assert found.top1 > 3 * found.chance
+
+
+def test_shipped_comb_is_small_free_and_synthetic() -> None:
+    stored = find_model("comb-starter")
+    assert (stored.folder / "weights.safetensors").stat().st_size < 12_000_000
+    assert stored.card.licence == "Apache-2.0"
+    assert stored.card.synthetic
+    assert [p.id for p in stored.card.personas] == ["amber", "basalt", "cedar"]
+    assert all(p.net_mean is not None for p in stored.card.personas)
+    assert stored.card.crop_size is not None
+    assert stored.card.crop_size >= 64
