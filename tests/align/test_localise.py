@@ -23,7 +23,7 @@ def placed(scale: float, roll: float, x: float, y: float) -> Array:
     return moved
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=6)
 @given(
     st.floats(0.8, 3.0),
     st.floats(-0.6, 0.6),
@@ -41,7 +41,7 @@ def test_points_come_back_in_plate_pixels(
     np.testing.assert_allclose(found.points, truth, atol=0.02 * scale)
     assert found.id == 4
     assert found.confidence.min() > 0.85
-    assert found.score > 0.85
+    assert found.score > 0.75
 
 
 def test_result_is_the_mean_of_nine_shifted_localisations() -> None:

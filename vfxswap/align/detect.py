@@ -34,7 +34,7 @@ class DetectSettings(Settings):
         json_schema_extra={"unit": "px"},
     )
     min_score: float = Field(
-        default=0.5, ge=0.0, le=1.0, description="Faces below this score are dropped."
+        default=0.3, ge=0.0, le=1.0, description="Faces below this score are dropped."
     )
     max_faces: int = Field(default=16, ge=1, le=64, description="Most faces on one frame.")
 

@@ -51,7 +51,7 @@ def localise(
 
     Each round takes its box from the points before, so that the result forgets where the search
     began. A point's confidence is the mean of the nine times their agreement; the score is the
-    mean of the nine times the mean agreement. `face.points` need be right to within a fifth of
+    mean of the nine times the mean confidence. `face.points` need be right to within a fifth of
     the face. A face whose landmarks coincide or are not finite is returned with confidence and
     score 0.
     """
@@ -65,13 +65,9 @@ def localise(
         points = nine.points.mean(0)
         scatter = np.sqrt(nine.points.var(0).sum(-1)) / pose.face_px
     assert nine is not None
-    agreement = np.exp(-((scatter / AGREEMENT) ** 2))
-    return Face(
-        face.id,
-        view.to_plate(points),
-        nine.confidence.mean(0) * agreement,
-        float(nine.score.mean() * agreement.mean()),
-    )
+    confidence = nine.confidence.mean(0) * np.exp(-((scatter / AGREEMENT) ** 2))
+    score = float(nine.score.mean() * confidence.mean())
+    return Face(face.id, view.to_plate(points), confidence, score)
 
 
 def _usable(points: Array) -> Pose | None:

@@ -280,10 +280,10 @@ def calibrate(
     seed: int,
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
-    """Sets the net's spreads of faces and of other pictures; returns how the score separates
-    them (shares at a score of one half)."""
+    """Sets the net's typical spreads, the medians over faces dressed as in training; returns how
+    the score separates faces from other pictures (shares at a score of one half)."""
     device = torch.device(device)
-    spreads: dict[bool, list[Tensor]] = {True: [], False: []}
+    spreads: list[Tensor] = []
     scores: dict[bool, list[Tensor]] = {True: [], False: []}
     with _evaluating(net):
         for start in range(0, len(indices), 40):
@@ -294,11 +294,10 @@ def calibrate(
                     draws(faces, int(i), rng, size=net.SIZE, scan_size=SCAN_SIZE) for i in part
                 ]
                 found = net(_stack([s.crop for s in samples], device))
-                spreads[kind].append(found.spread)
                 scores[kind].append(found.score)
-        net.calibrate(
-            torch.cat(spreads[True]).median(0).values, torch.cat(spreads[False]).median(0).values
-        )
+                if kind:
+                    spreads.append(found.spread)
+        net.calibrate(torch.cat(spreads).median(0).values)
     return {
         "faces_kept": float((torch.cat(scores[True]) > 0.5).float().mean()),
         "others_kept": float((torch.cat(scores[False]) > 0.5).float().mean()),
