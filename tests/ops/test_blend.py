@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from vfxswap.ops import blend, pyramid
 from vfxswap.ops.blend import level_count, multiband_blend
 from vfxswap.ops.matte import polygon_matte, smoothed
 from vfxswap.ops.pyramid import laplacian_pyramid, reconstruct
@@ -117,3 +121,28 @@ def test_gpu_and_cpu_blends_agree() -> None:
     cpu = multiband_blend(source, target, matte)
     gpu = multiband_blend(source.cuda(), target.cuda(), matte.cuda()).cpu()
     assert (cpu - gpu).abs().max() < 1e-5
+
+
+def test_cost_is_linear_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    touched = {128: 0, 512: 0}
+
+    def counted(side: int, work: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*args: Any) -> Tensor:
+            result = work(*args)
+            touched[side] += result.numel()
+            return result
+
+        return call
+
+    for side in touched:
+        with monkeypatch.context() as patch:
+            for module, name in (
+                (blend, "expand"),
+                (blend, "smoothed"),
+                (blend, "feather_inwards"),
+                (pyramid, "reduce"),
+            ):
+                patch.setattr(module, name, counted(side, getattr(module, name)))
+            multiband_blend(texture(1, side), texture(2, side), face_matte(side))
+    assert touched[128] > 3 * 128**2
+    assert touched[512] < 17 * touched[128]

@@ -15,6 +15,7 @@ Source: the comb networks' Fig. 5 and para. 56–58, with four points settled he
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -58,24 +59,31 @@ def multiband_blend(
         )
     count = level_count((target.shape[-2], target.shape[-1]), bands)
     from_target = min(target_levels, count - 1)
-    differences = gaussian_pyramid(source - target, count)
-    deepest = min(count - 1 - from_target, _deepest_fade(min(target.shape[-2:]), smooth_px))
+    top = count - 1 - from_target
+    deepest = min(top, _deepest_fade(min(target.shape[-2:]), smooth_px))
+    bands_of_difference = _bands(source - target, count)
     mattes = gaussian_pyramid(matte, deepest + 1)
-    change: Tensor | None = None
-    for level in range(count - 1 - from_target, -1, -1):
-        size = (differences[level].shape[-2], differences[level].shape[-1])
-        band = differences[level]
-        if level + 1 < count:
-            band = band - expand(differences[level + 1], size)
+    change = bands_of_difference[top]
+    for level in range(top, -1, -1):
+        band = bands_of_difference[level]
         if level < deepest:
-            band = band * _faded_inwards(mattes[level], smooth_px)
-        change = band if change is None else expand(change, size).add_(band)
+            band.mul_(_faded_inwards(mattes[level], smooth_px))
+        if level < top:
+            change = expand(change, (band.shape[-2], band.shape[-1])).add_(band)
         if level == deepest:
-            change = change * _faded_inwards(mattes[level], smooth_px)
-    assert change is not None
+            change.mul_(_faded_inwards(mattes[level], smooth_px))
     rim_px = max(smooth_px, min(target.shape[-2:]) / 64.0)
-    change = change * feather_inwards(matte, rim_px)
-    return torch.where(matte > 0, target + change, target)
+    change.mul_(feather_inwards(matte, rim_px)).add_(target)
+    return torch.where(matte > 0, change, target)
+
+
+def _bands(image: Tensor, count: int) -> list[Tensor]:
+    """The Laplacian pyramid of a picture that is not needed any more: big frames spend their time
+    on fresh memory, so the bands take the place of the levels."""
+    levels = gaussian_pyramid(image, count)
+    for fine, coarse in pairwise(levels):
+        fine.sub_(expand(coarse, (fine.shape[-2], fine.shape[-1])))
+    return levels
 
 
 def _deepest_fade(side: int, smooth_px: float) -> int:
@@ -89,4 +97,6 @@ def _faded_inwards(matte: Tensor, depth_px: float) -> Tensor:
     A smoothing kernel on the outline sees one half inside. The upper third is what is stretched,
     since expanding a level to the next carries it about a third of a kernel outwards.
     """
-    return torch.minimum(matte, (3.0 * smoothed(matte, depth_px) - 2.0).clamp_min_(0.0))
+    if depth_px <= 1.0:
+        return matte
+    return torch.minimum(matte, smoothed(matte, depth_px).mul_(3.0).sub_(2.0).clamp_min_(0.0))
