@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import vfxswap
-from vfxswap.cli import catalogue, effect, jobs, making
+from vfxswap.cli import catalogue, effect, jobs, making, worker
 from vfxswap.errors import VfxSwapError
 
 
@@ -39,6 +39,7 @@ def application(given: Sequence[str]) -> typer.Typer:
     effect.add_commands(app, chosen=given[0] if given else "")
     jobs.add_commands(app)
     catalogue.add_commands(app)
+    worker.add_commands(app)
     making.add_commands(app, chosen=tuple(given[:2]))
     return app
 
