@@ -90,6 +90,8 @@ def test_personas_go_by_face(shot: Shot) -> None:
     assert done.returncode == 0, done.stderr
     settings = Job.read(shot.folder / "j.json").effects[0].settings
     assert settings == {"persona": SYNTHETIC, "faces": {"0": "", "1": SYNTHETIC}}
+    printed = json.loads(shot.swap("--amount", "0.5", "--dry-run").stdout)
+    assert printed["effects"][0]["settings"]["amount"] == 0.5
     assert shot.written() == []
 
 
@@ -136,7 +138,7 @@ def test_usage_errors_exit_with_2(shot: Shot) -> None:
 
 def test_check_says_what_is_wrong_and_exits_with_it(shot: Shot) -> None:
     assert shot.swap("--save-job", "good.json", "--dry-run").returncode == 0
-    assert shot.run("check", "good.json").stdout == "The job is good.\n"
+    assert shot.run("check", "good.json").stderr == "The job is good.\n"
     job = json.loads((shot.folder / "good.json").read_text())
     (shot.folder / "gap.json").write_text(json.dumps({**job, "frames": "1001-1005"}))
     gap = shot.run("check", "gap.json", "--json")

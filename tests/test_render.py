@@ -166,6 +166,13 @@ def test_a_plate_in_another_linear_space_is_kept_outside_and_worked_in_the_worki
     ratio = after.channels["R"][17, 26].astype(float) / before.channels["R"][17, 26].astype(float)
     assert ratio == pytest.approx(2.0, rel=2e-3)
     assert after.metadata["vfxswap/color_space"] == "Linear Rec.709 (sRGB)"
+    result = comp(shot, 1001)
+    face = next(p for p in result.parts if p.name == "gain_face").channels
+    alpha = face["gain_face.alpha"]
+    for name, color in (("R", "red"), ("G", "green"), ("B", "blue")):
+        whole, shown = result.part.channels[name][alpha == 1], face[f"gain_face.{color}"]
+        assert np.allclose(shown[alpha == 1], whole, rtol=2e-3, atol=2e-3)
+        assert not shown[alpha == 0].any()
 
 
 def test_an_8_bit_picture_without_alpha_renders(tmp_path: Path, gain_effect: type[Gain]) -> None:

@@ -113,7 +113,7 @@ def effect(
         Path | None, typer.Option(help="Write the job that this command stands for.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the job, render nothing.")
+        bool, typer.Option("--dry-run", help="Check the job and print it; render nothing.")
     ] = False,
 ) -> None:
     """Builds the job of one effect and renders it."""
@@ -150,6 +150,10 @@ def effect(
         if save_job is not None:
             job.write(save_job)
         if dry_run:
+            if save_job is None:
+                import json
+
+                typer.echo(json.dumps(job.model_dump(mode="json"), indent=2, sort_keys=True))
             raise typer.Exit(say_findings(job))
         render_job(
             job,
@@ -216,7 +220,8 @@ def say_findings(job: Job, *, as_json: bool = False) -> int:
         return code
     for finding in findings:
         typer.echo(f"{finding.level}: {finding.message}", err=True)
-    typer.echo("The job is good." if code == EXIT_DONE else "The job cannot render as it is.")
+    verdict = "The job is good." if code == EXIT_DONE else "The job cannot render as it is."
+    typer.echo(verdict, err=True)
     return code
 
 

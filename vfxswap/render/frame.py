@@ -138,10 +138,9 @@ def cropped(composed: Composed, region: Box) -> Composed:
 
 def _comp(image: Image, rgb: Pixels, matte: Pixels, spaces: Spaces) -> Image:
     """The plate with `rgb` (working space) where the matte is above 0, in the plate's types."""
-    rows, columns = np.any(matte > 0, axis=1).nonzero()[0], np.any(matte > 0, axis=0).nonzero()[0]
-    if not len(rows):
+    area = _covered(matte)
+    if area is None:
         return image
-    area = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     inside = np.ascontiguousarray(rgb[area])
     grey = len(set(image.rgb_names)) == 1
     if grey:
@@ -165,12 +164,25 @@ def _in_plate_space(layer: Layer, from_working: Convert) -> Layer:
     if not layer.premultiplied:
         rgb = from_working(np.ascontiguousarray(pixels[..., :3]))
         return replace(layer, pixels=np.concatenate([rgb, pixels[..., 3:]], -1))
-    alpha = pixels[..., 3:4]
+    area = _covered(pixels[..., 3])
+    if area is None:
+        return layer
+    alpha = pixels[area][..., 3:4]
     covered = alpha > 0
     safe = np.where(covered, alpha, np.float32(1))
-    rgb = from_working((pixels[..., :3] / safe).astype(np.float32))
-    rgb = np.where(covered, rgb * alpha, np.float32(0))
-    return replace(layer, pixels=np.concatenate([rgb, alpha], -1).astype(np.float32))
+    rgb = from_working((pixels[area][..., :3] / safe).astype(np.float32))
+    placed = np.zeros_like(pixels)
+    placed[area] = np.concatenate([np.where(covered, rgb * alpha, np.float32(0)), alpha], -1)
+    return replace(layer, pixels=placed)
+
+
+def _covered(matte: Pixels) -> tuple[slice, slice] | None:
+    """Rows and columns of the box around all that is above 0; None when nothing is."""
+    inside = matte > 0
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    if rows.size == 0:
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _unique(layers: Sequence[Layer]) -> list[Layer]:
