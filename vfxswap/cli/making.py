@@ -92,12 +92,19 @@ def _synth_command() -> Callable[..., None]:
         truth: Annotated[
             bool, typer.Option("--truth/--no-truth", help="Truth layers beside the plate.")
         ] = True,
+        renderer: Annotated[
+            str, typer.Option(help="warp, or cycles: slower, in $VFXSWAP_BPY_PYTHON.")
+        ] = "warp",
+        assets: Annotated[
+            Path | None, typer.Option(help="MakeHuman hair, brows, teeth … for cycles.")
+        ] = None,
         device: TrainDevice = "cpu",
         progress: run.ProgressOption = Dialect.AUTO,
         **settings: Any,
     ) -> None:
         from vfxswap.settings import validated
         from vfxswap.synth import command
+        from vfxswap.synth.cycles import chosen_renderer
 
         spec = validated(ShotSpec, given_settings(ShotSpec, settings))
         with steps(progress) as tell:
@@ -107,6 +114,7 @@ def _synth_command() -> Callable[..., None]:
                 as_personas=as_persona or (),
                 truth=truth,
                 device=device,
+                cycles=chosen_renderer(renderer, assets=assets, samples=spec.samples),
                 progress=lambda done, total: tell("frames", done, total),
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from vfxswap.files import write_atomically
 from vfxswap.image import Image, Layer, MetaValue, Part
 from vfxswap.io.exr import write_image
 from vfxswap.io.sequence import PlateSequence
+from vfxswap.synth.cycles import Cycles, bpy_python
+from vfxswap.synth.cycles import render as render_by_cycles
 from vfxswap.synth.head import Floats, data_folder
 from vfxswap.synth.identity import known
 from vfxswap.synth.render import Truth
@@ -30,6 +33,7 @@ def run(
     as_personas: Sequence[str] = (),
     truth: bool = True,
     device: str = "cpu",
+    cycles: Cycles | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, ...]:
     """Writes the shot's plate to `output` (`shot.####.exr`) and returns the plate's files.
@@ -38,10 +42,13 @@ def run(
     `shot_shot.json` (the settings that make it again); with `truth` `shot_truth.####.exr` (the
     picture without grain, mattes and depth as layers); for each of `as_personas` (a name, or as
     many names as performers joined by +) `shot_as_NAME.####.exr`: the same shot performed so.
+    Warp renders on `device`; with `cycles` that renderer does, in a Python of its own.
     Files are scene-linear half EXR, Rec.709 primaries, with overscan as data window. Raises
     JobError for unknown performers, a pattern that is not EXR, or a missing extra; OutputError.
     """
     data_folder()
+    if cycles is not None:
+        bpy_python(cycles)
     pattern = Path(output)
     sequence = PlateSequence(output)
     if pattern.suffix.lower() != ".exr" or (sequence.still and spec.frames > 1):
@@ -50,7 +57,8 @@ def run(
     for names in casts.values():
         for name in names:
             known(name)
-    shot = Shot(spec, device=device)
+    renderer = None if cycles is None else partial(render_by_cycles, settings=cycles)
+    shot = Shot(spec, device=device, renderer=renderer)
     landmarks: dict[str, list[dict[str, object]]] = {}
     written = []
     for done in range(spec.frames):
@@ -73,6 +81,7 @@ def run(
     stem = pattern.name.split(".")[0]
     _write_json(pattern.with_name(f"{stem}_landmarks.json"), landmarks)
     settings = {"version": __version__, "color_space": SPACE, "settings": spec.model_dump()}
+    settings["renderer"] = {"name": "cycles", **cycles.described()} if cycles else {"name": "warp"}
     _write_json(pattern.with_name(f"{stem}_shot.json"), settings)
     return tuple(written)
 

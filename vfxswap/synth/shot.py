@@ -7,8 +7,8 @@ occluders and grain can be rendered as any other persona: what a perfect swap wo
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property, lru_cache
-from typing import Any, Literal
+from functools import cached_property, lru_cache, partial
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -68,11 +68,29 @@ class ShotSpec(Settings):
     texture_rows: int = Field(default=768, ge=96, le=3072, description="Rows of skin textures.")
 
 
-class Shot:
-    """Renders the frames of a `ShotSpec`."""
+class Renderer(Protocol):
+    """Draws one performer over a background: Warp's `render` or Cycles' with their settings."""
 
-    def __init__(self, spec: ShotSpec, *, device: str = "cpu") -> None:
-        self.spec, self.device = spec, device
+    def __call__(
+        self,
+        identity: Identity,
+        state: State,
+        camera: Camera,
+        rig: LightRig,
+        *,
+        background: Floats | None = None,
+    ) -> Truth:
+        """Scene-linear picture and truth over the camera's window."""
+
+
+class Shot:
+    """Renders the frames of a `ShotSpec`, by Warp on `device` unless a renderer is given."""
+
+    def __init__(
+        self, spec: ShotSpec, *, device: str = "cpu", renderer: Renderer | None = None
+    ) -> None:
+        self.spec = spec
+        self.render = renderer or partial(render, samples=spec.samples, device=device)
 
     @cached_property
     def camera(self) -> Camera:
@@ -160,10 +178,7 @@ class Shot:
         truths: list[Truth] = []
         for i, identity in enumerate(cast):
             state = self.state(frame, i)
-            truth = render(
-                identity, state, camera, rig, samples=s.samples,
-                background=picture, device=self.device,
-            )  # fmt: skip
+            truth = self.render(identity, state, camera, rig, background=picture)
             rng = np.random.default_rng([23, s.seed, i])
             truth = occlude(
                 rng, truth, camera, rig, glasses=s.occluder == "glasses", occluder=False
