@@ -33,7 +33,7 @@ def _list(json: AsJson = False) -> None:
         personas = ", ".join(row["personas"]) or "-"
         kind = "synthetic" if row["synthetic"] else "consented"
         typer.echo(
-            f"{row['name']:<16} {row['effect']:<12} {row['licence']:<12} {kind:<10} "
+            f"{row['name']:<20} {row['effect']:<12} {row['licence']:<12} {kind:<10} "
             f"{row['sha256'][:12]}  {personas}"
         )
     if broken:
