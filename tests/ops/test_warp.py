@@ -161,6 +161,8 @@ def test_filled_keeps_finite_pixels_and_closes_holes() -> None:
     assert torch.isclose(repaired[0, 0, 3, 3], neighbours.mean())
     repaired[0, 0, 3, 3] = image[0, 0, 3, 3]
     assert torch.equal(repaired, image)
+    huge = torch.full((1, 1, 4, 4), 3e38)
+    assert filled(huge) is huge
     assert not filled(torch.full((1, 1, 4, 4), math.nan)).any()
 
 

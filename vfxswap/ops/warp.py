@@ -64,6 +64,9 @@ def filled(image: Tensor) -> Tensor:
     their rim inwards, at most 16 pixels deep, and hold 0 beyond. A finite image is returned as
     it is, not copied.
     """
+    # A sum finds them in one pass without memory of its own; huge values may only look like it.
+    if bool(torch.isfinite(image.sum())):
+        return image
     finite = torch.isfinite(image)
     if bool(finite.all()):
         return image
