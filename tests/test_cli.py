@@ -185,6 +185,40 @@ def test_describe_gives_every_setting_with_its_words(shot: Shot) -> None:
         assert f"--{name.replace('_', '-')}" in shown
 
 
+def test_recipes_that_are_not_there_are_named(shot: Shot) -> None:
+    one_sentence(shot.run("train", "comb", "comb-startr"), 2, "comb-starter")
+    one_sentence(shot.run("train", "comb", "mine.toml"), 2, "mine.toml")
+    one_sentence(shot.run("bench", "swap", "--model", "tinycomb"), 2, "synthetic")
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (("synth",), ("--output", "--personas", "--pixel-aspect", "--truth")),
+        (("train", "landmarks"), ("--iterations", "--out", "--work")),
+        (("train", "comb"), ("--show", "--work")),
+        (("demo",), ("--out",)),
+        (("bench",), ("--json", "--quick")),
+    ],
+)
+def test_commands_that_make_things_explain_themselves(
+    shot: Shot, command: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    done = shot.run(*command, "--help")
+    assert done.returncode == 0 and all(option in done.stdout for option in options)
+
+
+def test_a_synthetic_shot_is_rendered(shot: Shot) -> None:
+    pytest.importorskip("anny")
+    done = shot.run(
+        "synth", "-o", "synth/s.####.exr", "--frames", "1", "--width", "32", "--height", "24",
+        "--texture-rows", "96", "--no-truth", "--progress", "json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["finished"] == 1
+    assert verify_image(shot.folder / "synth" / "s.1001.exr")
+
+
 def test_doctor_tells_a_healthy_from_a_broken_installation(shot: Shot) -> None:
     done = shot.run("doctor", "--json")
     report = json.loads(done.stdout)

@@ -26,7 +26,10 @@ TrainDevice = Annotated[str, typer.Option(help="cpu, cuda[:n] or mps.")]
 def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     """Adds demo, synth, train and bench; only the `chosen` command gets generated options."""
     app.command("demo")(_demo)
-    app.command("bench")(_bench)
+    bench = typer.Typer(invoke_without_command=True)
+    bench.callback()(_bench)
+    bench.command("swap")(_bench_swap)
+    app.add_typer(bench, name="bench")
     synth = _synth_command() if chosen[:1] == ("synth",) else _unchosen
     app.command("synth", help="Render a synthetic shot and its truth.")(synth)
     train = typer.Typer(help="Train models on synthetic performers.", no_args_is_help=True)
@@ -62,11 +65,14 @@ def _demo(
 
 
 def _bench(
+    context: typer.Context,
     json: Annotated[bool, typer.Option("--json", help="Rows as JSON, for programs.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes: seconds.")] = False,
     device: run.Device = "auto",
 ) -> None:
     """Measure speed and accuracy on this machine."""
+    if context.invoked_subcommand is not None:
+        return
     from vfxswap.bench import print_bench, run_bench
     from vfxswap.render.device import pick_device
 
@@ -75,6 +81,43 @@ def _bench(
         typer.echo(json_module.dumps(rows, indent=2))
     else:
         print_bench(rows)
+
+
+def _bench_swap(
+    model: Annotated[str, typer.Option("--model", help="A comb of synthetic personas.")],
+    work: Annotated[
+        Path, typer.Option("--work", help="Folder for pictures, report and sheet.")
+    ] = Path("training/bench"),
+    frames: Annotated[int, typer.Option(min=1, help="Takes to swap.")] = 210,
+    seed: Annotated[int, typer.Option(min=0, help="Of the takes; not the training's.")] = 900,
+    json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    processes: Processes = 2,
+    progress: run.ProgressOption = Dialect.AUTO,
+) -> None:
+    """Measure a comb against rendered truth."""
+    from vfxswap.synth.comb_recipe import bench_swap, metrics
+
+    with steps(progress) as tell:
+        report, retrieval = bench_swap(
+            model,
+            work=work,
+            frames=frames,
+            seed=seed,
+            processes=processes,
+            progress=_quiet if json else tell,
+        )
+    found = metrics(report, retrieval, command_line())
+    if json:
+        values = {name: metric.model_dump(mode="json") for name, metric in found.items()}
+        typer.echo(json_module.dumps(values, indent=2))
+        return
+    for name, metric in found.items():
+        typer.echo(f"{name:<26} {metric.value:>9.4g} {metric.unit:<3} {metric.note}")
+    typer.echo(f"Report and sheet lie in {work}")
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    """Progress would mix with JSON on stdout."""
 
 
 def _synth_command() -> Callable[..., None]:
@@ -123,11 +166,12 @@ def _synth_command() -> Callable[..., None]:
 
 def _train_comb(
     recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a .toml file.")],
+    show: run.Show = "",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the model; else models/RECIPE.")
+        Path | None, typer.Option("--out", help="Folder of the model; else models/NAME.")
     ] = None,
     work: Annotated[
-        Path | None, typer.Option("--work", help="Folder for what can be resumed.")
+        Path | None, typer.Option("--work", help="What can be resumed; else training/NAME.")
     ] = None,
     processes: Processes = 2,
     device: TrainDevice = "cpu",
@@ -135,24 +179,50 @@ def _train_comb(
 ) -> None:
     """Train a comb by a recipe.
 
-    Renders footage, trains, measures against truth, and writes the model with its card.
+    A recipe with takes renders synthetic performers and measures the comb against truth; one of
+    footage asks for consent to train for the show first. Either writes the model with its card.
     Stopped runs go on where they were. Ctrl-C stops after the step in hand.
     """
     with run.cancelled_by_signals() as cancel:
         from vfxswap.synth import comb_recipe
+        from vfxswap.train import footage
 
-        name = comb_recipe.load_recipe(recipe).name
+        file = Path(recipe)
+        of_footage = file.suffix == ".toml" and not _names_takes(file)
+        name = (footage.load_recipe(file) if of_footage else comb_recipe.load_recipe(recipe)).name
+        out, work = out or Path("models") / name, work or Path("training") / name
         with steps(progress) as tell:
-            model = comb_recipe.run(
-                recipe,
-                out=out or Path("models") / name,
-                work=work or Path("training") / name,
-                processes=processes,
-                device=device,
-                progress=tell,
-                stop=cancel.is_set,
-            )
+            if of_footage:
+                model = footage.run(
+                    file,
+                    out=out,
+                    work=work,
+                    show=show,
+                    device=device,
+                    progress=tell,
+                    stop=cancel.is_set,
+                )
+            else:
+                model = comb_recipe.run(
+                    recipe,
+                    out=out,
+                    work=work,
+                    processes=processes,
+                    device=device,
+                    progress=tell,
+                    stop=cancel.is_set,
+                )
     typer.echo(f"{model.folder}: {model.card.name}, weights {model.card.weights_sha256[:12]}")
+
+
+def _names_takes(recipe: Path) -> bool:
+    """Whether a recipe renders takes; what cannot be read is left to its reader to complain of."""
+    import tomllib
+
+    try:
+        return "takes" in tomllib.loads(recipe.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
 
 
 def _landmarks_command() -> Callable[..., None]:
