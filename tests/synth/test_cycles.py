@@ -23,7 +23,7 @@ from vfxswap.io.exr import read_image
 from vfxswap.synth import command
 from vfxswap.synth import render as warp
 from vfxswap.synth.camera import Camera, portrait_camera
-from vfxswap.synth.clothes import chosen_assets, read_clothes, whole_base
+from vfxswap.synth.clothes import brow_offsets, chosen_assets, read_clothes, whole_base
 from vfxswap.synth.cycles import (
     PYTHON_VARIABLE,
     Cycles,
@@ -34,7 +34,8 @@ from vfxswap.synth.cycles import (
     render_moments,
     run_script,
 )
-from vfxswap.synth.cycles_export import PARTS, Moment, environment, export, skin_mattes
+from vfxswap.synth.cycles_export import Moment, environment, export
+from vfxswap.synth.cycles_truth import PARTS, skin_mattes
 from vfxswap.synth.eyeball import eye_axes, eye_map, eyeball, eyeball_faces
 from vfxswap.synth.head import base_mesh, head_asset
 from vfxswap.synth.identity import Identity
@@ -208,6 +209,17 @@ def test_the_body_outside_the_head_follows_it() -> None:
     np.testing.assert_allclose(moved, base_mesh()[0] + shift, atol=1e-6)
 
 
+def test_worn_brows_are_moved_onto_the_landmarks() -> None:
+    asset = head_asset()
+    marks = asset.template[asset.landmarks[17:27]].astype(np.float64)
+    skin = asset.template[np.unique(asset.seam_vertex[asset.triangles[asset.part == 0]])]
+    lowered = (marks - np.array([0.0, 0.0, 0.004])).astype(np.float32)
+    moved = lowered + brow_offsets(lowered, skin, marks)
+    np.testing.assert_allclose(moved[:, 2], marks[:, 2], atol=1e-5)
+    np.testing.assert_allclose(moved[:, 0], marks[:, 0], atol=1e-6)
+    assert np.abs(moved[:, 1] - marks[:, 1]).max() < 0.002
+
+
 @pytest.mark.parametrize(
     ("rows", "message"), [(["1 2"], "malformed"), ([], "base mesh"), (["99999"] * 4, "base mesh")]
 )
@@ -333,7 +345,8 @@ def write_rendered(folder: Path, landmarks: NDArray[np.float64], values: list[fl
     for k in range(3):
         rgba[..., :3] = values[3 * k : 3 * k + 3]
         write_exr(folder / f"0000-truth{k}.exr", rgba)
-    told = {"frames": [{"name": "0000", "landmarks": landmarks.tolist()}]}
+    frame = {"name": "0000", "landmarks": landmarks.tolist(), "front_m": [0.5] * 35 + [9.0] * 35}
+    told = {"frames": [frame]}
     (folder / "result.json").write_text(json.dumps(told), encoding="utf-8")
 
 
@@ -350,6 +363,8 @@ def test_mattes_add_up_to_alpha_and_background_fills_the_rest(
     np.testing.assert_allclose(truth.rgb, [[[0.8, 0.7, 0.6]]] * np.ones((32, 32, 1)), atol=1e-6)
     np.testing.assert_allclose(truth.depth, 1.0)
     np.testing.assert_allclose(truth.face_matte, 0.25)
+    assert not truth.visible[:35].any()
+    assert truth.visible[35:].all()
 
 
 def test_when_blenders_camera_differs_then_nothing_is_returned(
@@ -395,10 +410,12 @@ def test_cycles_and_warp_agree_on_where_everything_is(performer: Identity, quick
         for part in ("skin", "lips", "body", "hair"):
             assert overlap(ours.mattes[part], theirs.mattes[part]) > 0.9, part
         np.testing.assert_array_equal(ours.landmarks, theirs.landmarks)
-        assert (ours.visible == theirs.visible).mean() > 0.9
+        # Warp goes by the nearest depth in a whole pixel and so hides slanted edges as well.
+        assert ours.visible[theirs.visible].mean() > 0.95
+        assert not ours.visible.all()
         np.testing.assert_allclose(sum(ours.mattes.values()), ours.alpha, atol=1e-5)
         solid = (ours.alpha > 0.999) & (theirs.alpha > 0.999)
-        assert np.median(np.abs(ours.depth - theirs.depth)[solid]) < 0.002
+        assert np.median(np.abs(ours.depth[solid] - theirs.depth[solid])) < 0.002
         assert np.isinf(ours.depth[ours.alpha == 0]).all()
         lit = solid & (ours.mattes["skin"] > 0.99)
         assert np.corrcoef(ours.rgb[lit].mean(-1), theirs.rgb[lit].mean(-1))[0, 1] > 0.6
@@ -451,5 +468,5 @@ def test_assets_replace_hair_and_leave_the_skin_where_it_is(
     worn = render_moments(performer, [moment], quick.model_copy(update={"assets": assets}))[0]
     assert overlap(bare.mattes["lips"], worn.mattes["lips"]) > 0.9
     assert overlap(bare.mattes["hair"], worn.mattes["hair"]) < 0.9
-    assert worn.mattes["brows"].sum() > 10
+    assert worn.mattes["brows"].sum() > 4
     np.testing.assert_array_equal(bare.landmarks, worn.landmarks)
