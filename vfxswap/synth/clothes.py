@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 KINDS = ("hair", "eyebrows", "eyelashes", "teeth", "tongue")
 SHORT_HAIR = ("short01", "short02", "short03", "short04", "afro01")
 LONG_HAIR = ("bob01", "bob02", "long01", "ponytail01", "braid01")
+FOREHEAD_M = 0.010
+"""Skin this near to brow landmarks tells how the forehead runs there."""
 COARSE_CURLS_TONE = 4.0
 """Complexions darker than this may wear `afro01`."""
 
@@ -153,6 +155,36 @@ def _near_head() -> NDArray[np.int64]:
     chosen = np.arange(0, len(kept), 8)
     gaps = [((p - rest[kept[chosen]]) ** 2).sum(-1) for p in rest]
     return np.asarray(chosen[np.argmin(gaps, axis=1)], np.int64)
+
+
+def brow_offsets(points: Floats, skin: Floats, landmarks: Array) -> Floats:
+    """[V, 3] metres that move fitted brows onto a performer's brow landmarks [10, 3], all at rest.
+
+    Each brow is moved up or down along its length so that its middle line has the height and the
+    slant of the landmarks, and follows the forehead `skin` [S, 3] in depth.
+    """
+    out = np.zeros_like(points)
+    for side in (-1, 1):
+        mine = points[:, 0] * side > 0
+        wanted = landmarks[landmarks[:, 0] * side > 0]
+        if not mine.any() or len(wanted) < 2:
+            continue
+        line = np.polyfit(wanted[:, 0], wanted[:, 2], 1)
+        has = np.polyfit(points[mine, 0], points[mine, 2], 1)
+        out[mine, 2] = np.polyval(line - has, points[mine, 0])
+        near = np.linalg.norm(skin[:, None] - wanted[None], axis=-1).min(1) < FOREHEAD_M
+        # A smooth surface: single vertices may belong to the inside of the eye's socket.
+        surface = np.linalg.lstsq(
+            _quadratic(skin[near]), skin[near, 1].astype(np.float64), rcond=None
+        )[0]
+        change = _quadratic(points[mine] + out[mine]) - _quadratic(points[mine])
+        out[mine, 1] = change @ surface
+    return out
+
+
+def _quadratic(points: Floats | Array) -> Array:
+    x, z = points[:, 0].astype(np.float64), points[:, 2].astype(np.float64) - 0.75
+    return np.stack([np.ones_like(x), x, z, x * x, x * z, z * z], -1)
 
 
 def chosen_assets(folder: Path, identity: Identity, *, hair: str = "") -> dict[str, Path]:

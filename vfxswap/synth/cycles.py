@@ -27,7 +27,8 @@ from vfxswap.errors import JobError, VfxSwapError
 from vfxswap.io.exr import read_image
 from vfxswap.settings import Settings
 from vfxswap.synth.camera import Camera
-from vfxswap.synth.cycles_export import DEPTH, FACE, PARTS, Moment, export
+from vfxswap.synth.cycles_export import Moment, export
+from vfxswap.synth.cycles_truth import DEPTH, FACE, PARTS
 from vfxswap.synth.head import Floats
 from vfxswap.synth.identity import Identity
 from vfxswap.synth.light import LightRig
@@ -219,7 +220,7 @@ def read_back(folder: Path, index: int, identity: Identity, moment: Moment) -> T
         mattes=mattes,
         face_matte=np.clip(values[..., FACE], 0.0, cover),
         landmarks=points[:, :2],
-        visible=_visible(points, depth, camera),
+        visible=_visible(points, np.array(frame["front_m"]), mattes["hair"], camera),
     )
 
 
@@ -229,12 +230,13 @@ def _pixels(file: Path) -> Floats:
 
 
 def _visible(
-    points: NDArray[np.float64], depth: NDArray[np.floating], camera: Camera
+    points: NDArray[np.float64], front_m: NDArray[np.float64], hair: Floats, camera: Camera
 ) -> NDArray[np.bool_]:
+    """In the window, not behind skin, and not in a pixel that is mostly hair."""
     window = camera.window
     column = np.floor(points[:, 0]).astype(int) - window.x
     row = np.floor(points[:, 1]).astype(int) - window.y
     inside = (column >= 0) & (row >= 0) & (column < window.width) & (row < window.height)
-    front = np.full(len(points), -np.inf)
-    front[inside] = depth[row[inside], column[inside]]
-    return np.asarray(inside & (points[:, 2] < front + LANDMARK_BEHIND_M))
+    bare = np.zeros(len(points), bool)
+    bare[inside] = hair[row[inside], column[inside]] < 0.5
+    return np.asarray(bare & (points[:, 2] < front_m + LANDMARK_BEHIND_M))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfxswap.synth.camera import Camera
-from vfxswap.synth.clothes import chosen_assets, mean_brightness, read_clothes, whole_base
+from vfxswap.synth.clothes import (
+    brow_offsets,
+    chosen_assets,
+    mean_brightness,
+    read_clothes,
+    whole_base,
+)
+from vfxswap.synth.cycles_truth import matte, skin_mattes
 from vfxswap.synth.eyeball import (
     RINGS,
     SEGMENTS,
@@ -38,15 +46,10 @@ from vfxswap.synth.head import (
 from vfxswap.synth.identity import Identity
 from vfxswap.synth.light import LightRig
 from vfxswap.synth.mesh import Posed, hair_cover, pose, skirt, topology
-from vfxswap.synth.paint import maps_of, paint_skin, smoothstep
+from vfxswap.synth.paint import paint_skin, smoothstep
 from vfxswap.synth.performance import State
-from vfxswap.synth.render import MATTES
 
 Array = NDArray[np.float64]
-PARTS = tuple(name for name in MATTES if name not in ("skin", "glasses"))
-"""Mattes that are rendered, followed by the face region and depth; skin is what is left of alpha,
-and glasses are not worn here."""
-FACE, DEPTH = len(PARTS), len(PARTS) + 1
 DOWN = np.array([0.0, 0.0, 1.0], np.float32)
 PENUMBRA_M = 0.03
 """How far what casts a shadow on a face usually is from where it falls."""
@@ -84,12 +87,6 @@ class Scene:
         self.things.append({"name": name, "vertices": count, "surfaces": list(surfaces)})
         self.arrays.update({f"{name}.faces": faces, f"{name}.uv": uv})
         self.arrays.update({f"{name}.{key}": values for key, values in attributes.items()})
-
-
-def matte(*names: str, face: float) -> list[float]:
-    """One row of the truth: what a surface counts as."""
-    row = [float(name in names) for name in PARTS]
-    return [*row, face]
 
 
 def export(
@@ -301,9 +298,9 @@ class _Dressed:
         hair = np.asarray(self.identity.look.hair, np.float64)
         common = {"picture": str(picture.resolve())}
         if kind in ("teeth", "tongue"):
-            gain = (0.5 if kind == "teeth" else 0.2) / mean_brightness(picture)
-            return {**common, "kind": "plain", "gain": min(gain, 2.0), "roughness": 0.3,
-                    "wet": 0.5, "color": [1, 1, 1], "mattes": matte("mouth", face=1.0)}  # fmt: skip
+            gain = (0.4 if kind == "teeth" else 0.2) / mean_brightness(picture)
+            return {**common, "kind": "plain", "gain": min(gain, 1.0), "roughness": 0.3,
+                    "wet": 0.4, "color": [1, 1, 1], "mattes": matte("mouth", face=1.0)}  # fmt: skip
         named = {"hair": ("hair", 0.0), "eyebrows": ("brows", 1.0), "eyelashes": ("eyes", 1.0)}
         share = {"hair": 1.0, "eyebrows": 0.5, "eyelashes": 0.25}[kind]
         part, face = named[kind]
@@ -346,6 +343,14 @@ class _Dressed:
             out |= self._fitted(moment.state, posed)
         return out
 
+    @cached_property
+    def brow_shift(self) -> Floats:
+        """Moves brows that are worn onto the landmarks."""
+        asset, rest = head_asset(), self.identity.vertices
+        points = self.clothes["eyebrows"].fit(whole_base(rest, asset.template))
+        marks = rest[asset.landmarks[17:27]].astype(np.float64)
+        return brow_offsets(points, rest[self.skin], marks)
+
     def _fitted(self, state: State, posed: Posed) -> dict[str, NDArray[Any]]:
         """Assets, fitted to the acting head in its own axes and then moved with it."""
         acting = State(state.actions, state.gaze_yaw, state.gaze_pitch)
@@ -358,6 +363,8 @@ class _Dressed:
         out: dict[str, NDArray[Any]] = {}
         for kind, clothes in self.clothes.items():
             points = clothes.fit(base).astype(np.float64)
+            if kind == "eyebrows":
+                points += self.brow_shift
             high = points[:, 2] - 0.35 * (points[:, 1] + 0.03)
             weight = smoothstep(high.astype(np.float32), 0.54, 0.635)[:, None]
             if kind != "hair":
@@ -382,26 +389,3 @@ def _normals(points: Floats) -> Array:
         for axis in range(3):
             total[:, axis] += np.bincount(triangles[:, k], face[:, axis], len(points))
     return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12))
-
-
-def skin_mattes(texture: Floats) -> Floats:
-    """[H, W, 9] what every texel of the skin counts as: `PARTS`, then what is not hair, and the
-    inside of the mouth, which make the face region."""
-    m = maps_of(texture.shape[0])
-    x, y, z = np.abs(m.position[..., 0]), m.position[..., 1], m.position[..., 2]
-    cave, lips, brow, scalp = (texture[..., k] for k in (5, 9, 10, 11))
-    ear = smoothstep(x, 0.0685, 0.072) * smoothstep(y, -0.062, -0.05)
-    ear = ear * smoothstep(z, 0.665, 0.68) * (1 - smoothstep(z, 0.76, 0.775))
-    neck = 1 - smoothstep(z, 0.59, 0.605)
-    neck = np.maximum(neck, smoothstep(y, -0.055, -0.045) * (1 - smoothstep(z, 0.65, 0.67)))
-    out = np.zeros((*texture.shape[:2], DEPTH + 1), np.float32)
-    left = np.ones(texture.shape[:2], np.float32)
-    for name, share in (("mouth", cave), ("body", neck), ("hair", scalp), ("ears", ear)):
-        out[..., PARTS.index(name)] = share * left
-        left = left - share * left
-    for name, share in (("lips", lips), ("brows", brow)):
-        out[..., PARTS.index(name)] = np.minimum(share, left)
-        left = left - np.minimum(share, left)
-    out[..., FACE] = 1 - out[..., PARTS.index("hair")]
-    out[..., DEPTH] = cave
-    return out

@@ -23,6 +23,7 @@ from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Matrix, Vector
 
 TRUTH_PASSES = 3
+OPAQUE = ("skin", "eye_left", "eye_right")
 
 
 def sibling(name):
@@ -57,7 +58,8 @@ class Thing:
             mesh.materials.append(surface.seen)
         self.place({k: v for k, v in arrays.items() if k.startswith(f"{name}.")})
         mesh.validate()
-        scene.collection.objects.link(bpy.data.objects.new(name, mesh))
+        self.object = bpy.data.objects.new(name, mesh)
+        scene.collection.objects.link(self.object)
 
     def place(self, arrays):
         """Sets positions and the attributes that `arrays` holds for this mesh."""
@@ -160,6 +162,18 @@ def projected(scene, points):
     return [[v.x * width, (1.0 - v.y) * height] for v in seen]
 
 
+def first_hits(scene, things, points):
+    """Depth of the first opaque surface on the way to each point; very far where there is none."""
+    bpy.context.view_layer.update()
+    eye = Vector(scene.camera.location)
+    depths = []
+    for point in points:
+        way = (Vector(point.tolist()) - eye).normalized()
+        hits = [t.object.ray_cast(eye, way) for t in things if t.name in OPAQUE]
+        depths.append(min([(at - eye).y for hit, at, _, _ in hits if hit], default=1e9))
+    return depths
+
+
 def render_to(scene, path, *, samples, denoise):
     scene.cycles.samples, scene.cycles.use_denoising = samples, denoise
     if denoise:
@@ -206,6 +220,7 @@ def main(folder):
             {
                 "name": frame["name"],
                 "landmarks": projected(scene, arrays["landmarks"]),
+                "front_m": first_hits(scene, things, arrays["landmarks"]),
                 "beauty_s": middle - start,
                 "truth_s": time.perf_counter() - middle,
             }
