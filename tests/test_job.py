@@ -217,3 +217,11 @@ def test_a_job_gives_its_shot_and_region() -> None:
 
 def test_without_a_range_a_job_takes_the_frames_that_were_found() -> None:
     assert validated(Job, MINIMAL).shot(found=(7, 8)).frames == (7, 8)
+
+
+def test_a_show_fills_only_an_empty_one() -> None:
+    job = validated(Job, MINIMAL)
+    assert job.for_show("").show == "" and job.for_show("kestrel").show == "kestrel"
+    assert job.for_show("kestrel").for_show("sparrow").show == "kestrel"
+    with pytest.raises(JobError, match="show"):
+        job.for_show("no such name!")

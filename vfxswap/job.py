@@ -196,6 +196,15 @@ class Job(Settings):
             }
         )
 
+    def for_show(self, show: str) -> Self:
+        """The same job for `show`, where it names none of its own; "" leaves it as it is.
+
+        Raises JobError for what is no name of a show.
+        """
+        if not show or self.show:
+            return self
+        return validated(type(self), {**self.model_dump(mode="json"), "show": show})
+
     def shot(self, *, found: tuple[int, ...] = ()) -> Shot:
         """The job's shot; `found` are the plate's frames on disk, for a job without a range."""
         frames = parse_frames(self.frames) if self.frames else found

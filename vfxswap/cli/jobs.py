@@ -123,9 +123,5 @@ def _track(
 def _read(path: Path, show: str) -> Job:
     """The job; a show from the command line or the environment fills an empty one."""
     from vfxswap.job import Job
-    from vfxswap.settings import validated
 
-    job = Job.read(path)
-    if show and not job.show:
-        return validated(Job, {**job.model_dump(mode="json"), "show": show}, file=path)
-    return job
+    return Job.read(path).for_show(show)

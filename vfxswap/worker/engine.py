@@ -152,10 +152,7 @@ def job_of(stated: Any) -> Job:
         raise JobError(
             "job is wrong", got=type(stated).__name__, wanted="an object or the path of a job file"
         )
-    show = os.environ.get(SHOW_VARIABLE, "")
-    if show and not job.show:
-        job = validated(Job, {**job.model_dump(mode="json"), "show": show})
-    return job
+    return job.for_show(os.environ.get(SHOW_VARIABLE, ""))
 
 
 def _listener(say: Say) -> Callable[[Event], None]:

@@ -11,7 +11,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TextIO, cast
 
@@ -111,7 +111,10 @@ class Worker:
     def _listen(self) -> None:
         for line in self._channel.lines():
             if line is None or line.strip():
-                self._take(parse(line))
+                try:
+                    self._take(parse(line))
+                except Exception as error:
+                    self._send("error", id=None, **_unforeseen(error))
         self._stop()
 
     def _take(self, request: Request | Refused) -> None:
@@ -204,12 +207,7 @@ class Worker:
 
     def _fail(self, task: _Task, error: Exception) -> None:
         """Ends a task by an error; one that nobody foresaw is told as `internal`."""
-        if isinstance(error, VfxSwapError):
-            values = error.as_json()
-        else:
-            traceback.print_exception(error)
-            message = f"vfxswap failed: {type(error).__name__}: {error}"
-            values = {"kind": "internal", "exit_code": EXIT_RETRY, "message": message}
+        values = error.as_json() if isinstance(error, VfxSwapError) else _unforeseen(error)
         with self._lock:
             if task.request.id in self._tasks:
                 self._send("error", id=task.request.id, fatal=True, **values)
@@ -307,3 +305,10 @@ class Worker:
             warnings.filterwarnings("always", module=r"vfxswap\.")
             warnings.showwarning = show
             yield
+
+
+def _unforeseen(error: Exception) -> dict[str, Any]:
+    with suppress(OSError):
+        traceback.print_exception(error)
+    message = f"vfxswap failed: {type(error).__name__}: {error}"
+    return {"kind": "internal", "exit_code": EXIT_RETRY, "message": message}
