@@ -12,6 +12,7 @@ import numpy as np
 
 from vfxswap.errors import VfxSwapError
 from vfxswap.geometry import BROWS, JAW, LANDMARK_COUNT, STABLE, Array, Similarity
+from vfxswap.ops.warp import inverted
 
 EYE_MIDPOINT: Final = (0.50, 0.40)
 """Where the midpoint of the template's eye centres lies, in crop widths."""
@@ -83,8 +84,7 @@ def invert(matrix: Array) -> Array:
     The inverse of `crop_matrix` maps crop pixels to plate pixels, as `ops.warp.warp_affine`
     wants it for cutting the crop out. Raises numpy.linalg.LinAlgError when there is none.
     """
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.concatenate([linear, -(linear @ matrix[:, 2:])], axis=1)
+    return inverted(matrix)
 
 
 def apply(matrix: Array, points: Array) -> Array:

@@ -49,7 +49,7 @@ _WEIGHTS: Final = {
 class LandmarkTraining(Settings):
     """How a landmark network is trained."""
 
-    iterations: int = Field(default=7500, ge=1, description="Optimiser steps in all.")
+    iterations: int = Field(default=5600, ge=1, description="Optimiser steps in all.")
     faces: int = Field(default=20, ge=1, description="Faces in a batch.")
     others: int = Field(default=5, ge=1, description="Pictures without a face in a batch.")
     rate: float = Field(default=2e-3, gt=0, description="Highest learning rate; cosine to 0.")
