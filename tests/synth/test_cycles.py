@@ -383,7 +383,7 @@ def test_when_blenders_camera_differs_then_nothing_is_returned(
 @pytest.fixture(scope="module")
 def quick() -> Cycles:
     if not os.environ.get(PYTHON_VARIABLE):
-        pytest.skip(f"NOT TESTED: Cycles needs ${PYTHON_VARIABLE}, a Python with bpy 4.2 to 5.0")
+        pytest.skip(f"NOT TESTED: Cycles needs ${PYTHON_VARIABLE}, a Python with bpy 4.5")
     return Cycles(samples=4, truth_samples=16, threads=1)
 
 
