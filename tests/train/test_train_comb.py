@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from vfxswap.errors import CancelledError, JobError, ModelError
-from vfxswap.train.comb import CombTrainer, CombTraining, moment, train
+from vfxswap.train.comb import CombTrainer, train
 from vfxswap.train.crops import (
     GUESTS,
     Crops,
@@ -27,6 +27,7 @@ from vfxswap.train.crops import (
     write_shard,
 )
 from vfxswap.train.extend import PersonaTrainer
+from vfxswap.train.schedule import CombTraining, moment
 
 PERSONAS = ("amber", "basalt")
 
@@ -75,6 +76,18 @@ def test_learning_rate_falls_only_after_the_last_level() -> None:
     assert moment(training, 399).learning_rate == pytest.approx(1e-4)
     assert moment(training, 450).learning_rate == pytest.approx((1e-4 + 1e-5) / 2)
     assert moment(training, training.total_iterations).learning_rate == pytest.approx(1e-5)
+
+
+def test_refinement_follows_with_its_own_rate_batch_and_weights() -> None:
+    refinement = {"iterations": 200, "learning_rate": 3e-4, "batch": 5, "feature_gain": 4.0}
+    plain = CombTraining(level=2, iterations=(100,), final_iterations=100)
+    training = CombTraining.model_validate({**plain.model_dump(), "refinement": refinement})
+    assert training.total_iterations == 600
+    for iteration in (0, 150, 299, 350, 399):
+        assert moment(training, iteration) == moment(plain, iteration)
+    middle = moment(training, 500)
+    assert (middle.level, middle.alpha, middle.batch, middle.feature_gain) == (2, 1.0, 5, 4.0)
+    assert middle.learning_rate == pytest.approx((3e-4 + 1e-5) / 2)
 
 
 def test_unpaired_iteration_updates_shared_weights_once_for_each_persona(
@@ -128,11 +141,13 @@ def test_first_two_decoder_levels_stay_one_module() -> None:
 
 
 @pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("broken_at", [1, 2, 5, 6, 11])
+@pytest.mark.parametrize("broken_at", [1, 2, 6, 11, 12, 13])
 def test_resumed_training_equals_an_unbroken_one(
     tmp_path: Path, paired: bool, broken_at: int
 ) -> None:
-    training, crops = tiny(paired=paired, pixel_weight=0.5, surroundings=0.2), made_up()
+    refinement = {"iterations": 3, "learning_rate": 1e-3, "batch": 3}
+    training = tiny(paired=paired, pixel_weight=0.5, surroundings=0.2, refinement=refinement)
+    crops = made_up()
     whole = train(CombTrainer(training, crops, PERSONAS), tmp_path / "whole").state_dict()
     first = CombTrainer(training, crops, PERSONAS)
     for _ in range(broken_at):

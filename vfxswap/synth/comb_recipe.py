@@ -24,7 +24,7 @@ from vfxswap.nets.comb import Comb
 from vfxswap.persona import Metric, ModelCard, Persona
 from vfxswap.settings import Settings, nearest, validated
 from vfxswap.synth.takes import Takes, render_takes
-from vfxswap.train.comb import CombTrainer, CombTraining, train
+from vfxswap.train.comb import CombTrainer, train
 from vfxswap.train.crops import CropSet, net_mean, read_crops
 from vfxswap.train.evaluate import (
     Retrieval,
@@ -35,6 +35,7 @@ from vfxswap.train.evaluate import (
     write_png,
     write_sheet,
 )
+from vfxswap.train.schedule import CombTraining
 
 RECIPES = Path(__file__).parent / "recipes"
 Progress = Callable[[str, int, int], None]

@@ -1,10 +1,8 @@
 """Training of a comb: progressive levels, fader, one gradient step per persona (or paired).
 
 Published method (comb networks, para. 33–43): levels are added one at a time; the fader α blends
-a new level in. The source says that α reaches 1 "after L/2 iterations, where L is the total number
-of … levels"; read here as half of the *iterations of that level*, the only reading that fades at
-all. One iteration shuffles the personas and takes one batch and one gradient step for each, so
-shared weights get P updates and a decoder of its own one.
+a new level in (see `schedule`). One iteration shuffles the personas and takes one batch and one
+gradient step for each, so shared weights get P updates and a decoder of its own one.
 
 Options beyond the source, each off in a plain `CombTraining()`: `paired` (footage whose index i is
 the same performance by every persona: any performer is encoded, the persona's own frame is the
@@ -15,25 +13,21 @@ target, one gradient step an iteration), `pixel_weight` (absolute differences be
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from vfxswap.errors import CancelledError, JobError
 from vfxswap.nets.comb import Comb, CombSettings
 from vfxswap.ops.normalise import GAIN
-from vfxswap.settings import Settings, validated
+from vfxswap.settings import validated
 from vfxswap.train.checkpoint import load_checkpoint, newest_iteration, save_checkpoint
 from vfxswap.train.crops import (
     Batch,
     CropSet,
-    Jitter,
     contrasts,
     cut,
     cut_mixed,
@@ -44,73 +38,9 @@ from vfxswap.train.crops import (
     seeded,
 )
 from vfxswap.train.losses import level_loss
+from vfxswap.train.schedule import CombTraining, Moment, moment
 
-WARM_UP = 40
-"""Iterations over which the learning rate rises after a level is added (a fresh optimiser)."""
 _DRAW, _ORDER, _INIT = 1, 2, 3
-
-
-class CombTraining(Settings):
-    """How a comb is trained. Defaults are the source's where it states them."""
-
-    level: int = Field(default=4, ge=0, le=8, description="Last level; crops are 4·2^level pixels.")
-    width: float = Field(default=1.0, gt=0, le=1, description="Share of the published channels.")
-    latent: int | None = Field(default=None, ge=1, description="Numbers in the latent vector.")
-    iterations: tuple[int, ...] = Field(
-        default=(100_000,),
-        description="Of each level from 0 on; the last number holds for the rest.",
-    )
-    final_iterations: int = Field(
-        default=10_000, ge=0, description="After the last level, while the learning rate falls."
-    )
-    learning_rate: float = Field(default=1e-4, gt=0, description="Of Adam.")
-    final_learning_rate: float = Field(
-        default=1e-5, gt=0, description="At the end; falls by a cosine."
-    )
-    batch: int = Field(default=8, ge=1, description="Crops of each persona in an iteration.")
-    paired: bool = Field(default=False, description="Train across personas on paired footage.")
-    pixel_weight: float = Field(default=0.0, ge=0, description="Weight of absolute differences.")
-    surroundings: float = Field(
-        default=0.0, ge=0, le=1, description="Weight of the edge-extended pixels outside the face."
-    )
-    feature_gain: float = Field(default=0.0, ge=0, description="Extra weight of eyes and mouth.")
-    background_invariant: bool = Field(default=True, description="Eq. 2; Eq. 1 when false.")
-    jitter: Jitter = Field(default=Jitter(), description="How crops are moved and dressed.")
-    half: bool = Field(default=True, description="bfloat16 autocast.")
-    seed: int = Field(default=0, ge=0, description="Of weights, draws and order.")
-
-    def level_iterations(self, level: int) -> int:
-        """Iterations of a level before the final ones."""
-        return self.iterations[min(level, len(self.iterations) - 1)]
-
-    @property
-    def total_iterations(self) -> int:
-        return sum(map(self.level_iterations, range(self.level + 1))) + self.final_iterations
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Where an iteration stands: its level, the fader, the learning rate."""
-
-    level: int
-    alpha: float
-    learning_rate: float
-
-
-def moment(training: CombTraining, iteration: int) -> Moment:
-    """The schedule at an iteration (from 0 on)."""
-    done, level = iteration, 0
-    while level < training.level and done >= training.level_iterations(level):
-        done, level = done - training.level_iterations(level), level + 1
-    half = training.level_iterations(level) / 2
-    alpha = 1.0 if level == 0 else min(1.0, done / max(half, 1))
-    rate = training.learning_rate * min(1.0, (done + 1) / WARM_UP)
-    final = done - training.level_iterations(level)
-    if final > 0:
-        fall = 0.5 + 0.5 * math.cos(math.pi * min(1.0, final / training.final_iterations))
-        low = training.final_learning_rate
-        rate = low + (training.learning_rate - low) * fall
-    return Moment(level, alpha, rate)
 
 
 class CombTrainer:
@@ -257,7 +187,7 @@ class CombTrainer:
         """Eq. 1 or 2 of a batch of the persona's own crops: D_p(E(x_p)) against x_p."""
         generator = seeded(self.training.seed, _DRAW, self.iteration, number)
         crops = self.crops.roles[persona]
-        count = self.training.batch
+        count = now.batch
         index = torch.randint(len(crops), (count,), generator=generator)
         placement = placements(count, self.training.jitter, generator)
         own = cut(crops, index, placement, size=self.crops.crop_size)
@@ -268,7 +198,7 @@ class CombTrainer:
         generator = seeded(self.training.seed, _DRAW, self.iteration, number)
         others = sorted(set(self.crops.roles) - set(self.personas))
         roles = [self.crops.roles[p] for p in (*self.personas, *others)]
-        count = self.training.batch
+        count = now.batch
         index = torch.randint(len(roles[0]), (count,), generator=generator)
         which = torch.randint(len(roles), (count,), generator=generator)
         placement = placements(count, self.training.jitter, generator)
@@ -294,7 +224,7 @@ class CombTrainer:
             z = self.comb.encode(x, alpha=now.alpha)
             decoded = self.comb.decode(z, persona, alpha=now.alpha)
         decoded = decoded.float()
-        weight = feature_weight(size, gain=self.training.feature_gain).to(self.device)
+        weight = feature_weight(size, gain=now.feature_gain).to(self.device)
         loss = level_loss(
             y,
             decoded,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -16,8 +17,9 @@ from torch import nn
 from vfxswap.errors import JobError
 from vfxswap.nets.comb import TIED_LEVELS, Comb, CombSettings
 from vfxswap.settings import validated
-from vfxswap.train.comb import CombTrainer, CombTraining, Moment, moment
+from vfxswap.train.comb import CombTrainer
 from vfxswap.train.crops import CropSet
+from vfxswap.train.schedule import CombTraining, Moment, moment
 
 
 class PersonaTrainer(CombTrainer):
@@ -53,11 +55,12 @@ class PersonaTrainer(CombTrainer):
         """The schedule: the last level from the start, nothing fades in."""
         before = sum(map(self.training.level_iterations, range(self.training.level)))
         now = moment(self.training, before + iteration)
-        return Moment(self.training.level, 1.0, now.learning_rate)
+        return replace(now, level=self.training.level, alpha=1.0)
 
     @property
     def total_iterations(self) -> int:
-        return self.training.level_iterations(self.training.level) + self.training.final_iterations
+        before = sum(map(self.training.level_iterations, range(self.training.level)))
+        return self.training.total_iterations - before
 
     def _build(self, level: int) -> None:
         with torch.random.fork_rng(devices=[]):

@@ -33,7 +33,7 @@ from vfxswap.ops.warp import warp_affine
 from vfxswap.persona import Consent, Id, ModelCard, Persona, check_consent, revocations
 from vfxswap.settings import Settings, validated
 from vfxswap.shot import parse_frames
-from vfxswap.train.comb import CombTrainer, CombTraining, train
+from vfxswap.train.comb import CombTrainer, train
 from vfxswap.train.crops import (
     Crops,
     CropSet,
@@ -47,6 +47,7 @@ from vfxswap.train.crops import (
     write_shard,
 )
 from vfxswap.train.extend import PersonaTrainer
+from vfxswap.train.schedule import CombTraining
 
 SHARD = 100
 """Frames in a shard."""
