@@ -20,7 +20,7 @@ SCAN_STRIDE: Final = 4
 _MARGIN: Final = 8
 _LEVELS_PER_OCTAVE: Final = 2
 _BATCH: Final = 8
-_PROPOSAL_SCORE: Final = 0.25
+_PROPOSAL_SCORE: Final = 0.3
 _FIRST_LOOK_SCORE: Final = 0.05
 
 
@@ -76,7 +76,7 @@ def detect(
 
 
 def propose(view: View, net: LandmarkFinder, settings: DetectSettings) -> list[Proposal]:
-    """Places worth a closer look, best first, at most four for each face wanted."""
+    """Places worth a closer look, best first, at most two for each face wanted."""
     proposals: list[Proposal] = []
     for picture, scale in _pyramid(view, settings.min_face_px):
         with torch.inference_mode():
@@ -87,7 +87,7 @@ def propose(view: View, net: LandmarkFinder, settings: DetectSettings) -> list[P
     for proposal in proposals:
         if all(not _same(proposal.pose, other.pose) for other in kept):
             kept.append(proposal)
-        if len(kept) == 4 * settings.max_faces:
+        if len(kept) == 2 * settings.max_faces:
             break
     return kept
 
