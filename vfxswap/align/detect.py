@@ -59,7 +59,8 @@ def detect(
     refined = _refined(view, [p.pose for p in proposals], net)
     kept: list[tuple[float, Array]] = []
     for score, points in sorted(refined, key=lambda r: -r[0]):
-        if score >= 0.6 * settings.min_score and not _overlaps(points, [k[1] for k in kept]):
+        # Agreement of the nine can only lower it.
+        if score >= settings.min_score and not _overlaps(points, [k[1] for k in kept]):
             kept.append((score, points))
     blank = np.zeros(kept[0][1].shape[0]) if kept else np.zeros(0)
     faces = [
