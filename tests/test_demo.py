@@ -57,6 +57,7 @@ def test_a_contact_sheet_holds_every_tile_at_its_place() -> None:
     assert sheet.shape == (2 * (10 + BAR_PX), 80, 3)
     assert np.array_equal(sheet[BAR_PX : BAR_PX + 10, :40], red)
     assert np.array_equal(sheet[-10:, 40:], red)
+    assert contact_sheet([[("a", red), ("b", blue)], [("c", blue)]]).shape == sheet.shape
     assert contact_sheet([[("a", red)]], width=20).shape == (5 + BAR_PX, 20, 3)
 
 

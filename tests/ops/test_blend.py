@@ -65,7 +65,8 @@ def test_there_is_no_step_at_the_outline(cycles: int) -> None:
     across = torch.cos((torch.arange(size) / size - 0.5) * (2 * np.pi * cycles))
     wave = across.expand(1, 1, size, size).contiguous()
     change = multiband_blend(wave, torch.zeros_like(wave), face_matte(size))
-    steepest = float(wave.diff(dim=-1).abs().max())
+    # The fade itself goes from crest to plate over a tenth of the crop.
+    steepest = max(float(wave.diff(dim=-1).abs().max()), 2 / (size / 10))
     assert float(change.diff(dim=-1).abs().max()) < 1.5 * steepest
 
 
@@ -146,3 +147,23 @@ def test_cost_is_linear_in_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
             multiband_blend(texture(1, side), texture(2, side), face_matte(side))
     assert touched[128] > 3 * 128**2
     assert touched[512] < 17 * touched[128]
+
+
+@pytest.mark.parametrize("target_levels", [0, 2])
+def test_what_the_source_says_outside_the_matte_does_not_reach_the_face(target_levels: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    source, target = torch.rand(2, 1, 3, 96, 96, generator=generator)
+    matte = torch.zeros(1, 1, 96, 96)
+    matte[..., 30:70, 25:75] = 1
+    wild = torch.where(matte > 0, source, source + 5)
+    kept = multiband_blend(source, target, matte, target_levels=target_levels)
+    assert torch.equal(multiband_blend(wild, target, matte, target_levels=target_levels), kept)
+
+
+def test_the_plates_colour_carries_over_whatever_lies_behind_the_face() -> None:
+    face, matte = torch.full((1, 3, 128, 128), 0.45), torch.zeros(1, 1, 128, 128)
+    matte[..., 30:100, 35:95] = 1
+    behind = torch.tensor([0.1, 0.3, 0.6]).view(1, 3, 1, 1).expand_as(face)
+    target = torch.where(matte > 0, face, behind)
+    blended = multiband_blend(face + 0.1, target, matte)
+    assert float((blended - target).abs().max()) < 1e-5

@@ -64,8 +64,8 @@ def test_an_empty_matte_and_broken_pixels_give_finite_grain() -> None:
     assert bool(torch.isfinite(grain_of(plate, torch.ones(1, 1, SIZE, SIZE))).all())
 
 
-def test_a_plate_without_highlights_lies_within_three_stops_of_the_mean() -> None:
+def test_a_plate_without_highlights_lies_within_four_stops_of_the_mean() -> None:
     plate, mean = _ramp(), torch.full((1, 3, 1, 1), 0.4)
     plate[..., 3, 3] = torch.inf
-    assert float(without_highlights(plate, mean).max()) < 0.4 + 3 * STOP
+    assert float(without_highlights(plate, mean).max()) < 0.4 + 4 * STOP
     assert torch.equal(without_highlights(_ramp(), mean), _ramp())

@@ -43,7 +43,9 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], *, width: int | None = None) -
     for row in rows:
         cells = [np.concatenate([_caption(name, p), p]) for name, p in _sized(row, width)]
         lines.append(np.concatenate(cells, axis=1))
-    return np.concatenate(lines).astype(np.float32)
+    widest = max(line.shape[1] for line in lines)
+    padded = [np.pad(line, ((0, 0), (0, widest - line.shape[1]), (0, 0))) for line in lines]
+    return np.concatenate(padded).astype(np.float32)
 
 
 def framed(points: Array, shape: Sequence[int], window: Box) -> tuple[slice, slice]:

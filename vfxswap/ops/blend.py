@@ -1,6 +1,6 @@
 """Enhanced multi-band blending: a swapped face into its plate, in the aligned crop.
 
-Source: the comb networks' Fig. 5 and para. 56–58, with four points settled here.
+Source: the comb networks' Fig. 5 and para. 56–58, with five points settled here.
 - The blend is done in net space, a log curve: there a change of light is an offset, which is what
   a pyramid's coarsest levels can carry over. In linear light it would be a gain, which they cannot;
   in display space highlights would be gone.
@@ -10,18 +10,23 @@ Source: the comb networks' Fig. 5 and para. 56–58, with four points settled he
   it. The bands above `_deepest_fade` are therefore faded together, at that level.
 - A pyramid is linear, so one pyramid of the difference source - target does the work of two, and
   "from the target" is a 0. The picture is put together once, after the loop.
+- A source says nothing outside the face: what a network paints there must not reach the face by
+  way of the coarse levels. The difference outside is continued from inside (a pyramid weighted by
+  the matte; Knutsson & Westin 1993, normalised convolution).
 """
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from vfxswap.ops.matte import feather_inwards, smoothed
 from vfxswap.ops.pyramid import expand, gaussian_pyramid
+
+LEAST_WEIGHT = 1e-4
+"""A coarsest level that holds less of the matte counts as empty."""
 
 
 def level_count(size: tuple[int, int], bands: int | None = None) -> int:
@@ -61,8 +66,8 @@ def multiband_blend(
     from_target = min(target_levels, count - 1)
     top = count - 1 - from_target
     deepest = min(top, _deepest_fade(min(target.shape[-2:]), smooth_px))
-    bands_of_difference = _bands(source - target, count)
-    mattes = gaussian_pyramid(matte, deepest + 1)
+    mattes = gaussian_pyramid(matte, count)
+    bands_of_difference = _bands((source - target).mul_(matte), mattes)
     change = bands_of_difference[top]
     for level in range(top, -1, -1):
         band = bands_of_difference[level]
@@ -77,12 +82,17 @@ def multiband_blend(
     return torch.where(matte > 0, change, target)
 
 
-def _bands(image: Tensor, count: int) -> list[Tensor]:
-    """The Laplacian pyramid of a picture that is not needed any more: big frames spend their time
-    on fresh memory, so the bands take the place of the levels."""
-    levels = gaussian_pyramid(image, count)
-    for fine, coarse in pairwise(levels):
-        fine.sub_(expand(coarse, (fine.shape[-2], fine.shape[-1])))
+def _bands(image: Tensor, mattes: list[Tensor]) -> list[Tensor]:
+    """Laplacian pyramid of a picture that is known inside the matte, where it was multiplied by it,
+    and continued outside. `image` is not needed any more: big frames spend their time on fresh
+    memory, so the bands take the place of the levels."""
+    levels = gaussian_pyramid(image, len(mattes))
+    levels[-1].div_(mattes[-1].clamp_min(LEAST_WEIGHT))
+    coarse = levels[-1]
+    for level, weight in zip(reversed(levels[:-1]), reversed(mattes[:-1])):
+        known = expand(coarse, (level.shape[-2], level.shape[-1]))
+        level.sub_(known * weight)
+        coarse = known.add_(level)
     return levels
 
 

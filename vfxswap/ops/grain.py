@@ -17,7 +17,7 @@ STOP = 1.0 / 17.52
 MAD_TO_SIGMA = 1.4826
 
 
-HIGHLIGHT_STOPS = 2.0
+HIGHLIGHT_STOPS = 3.0
 """How far above the face's mean a highlight begins; one stop higher it counts in full."""
 
 
