@@ -36,6 +36,9 @@ REACH_PX = 128
 the grids on which the plate is decimated."""
 FILTER_PX = 4
 """How far the resampling filter spreads a matte on the plate."""
+RIM_SHARE = 64
+"""Share of the crop over which the plate's own pixels hand over to the resampled blend, inside
+the outline: there the blend is close to the plate, but not as sharp."""
 UNTOUCHED = 1e-3
 """Mattes below this are 0: resampling leaves crumbs that would mark plate pixels as changed."""
 
@@ -46,7 +49,8 @@ class _Patch:
     the whole crop `square`."""
 
     box: Box
-    change: Pixels
+    blended: Pixels
+    inner: Pixels
     swap: Pixels
     outline: Pixels
     matte: Pixels
@@ -134,19 +138,26 @@ class Swap:
         matte = feather_inwards(matte, px * swap.matte_feather_px)
         matte = levels(matte, black=swap.matte_black, white=swap.matte_white)
 
-        source = source + swap.grain * grain_of(target, matte)
         matt = without_highlights(target, mean)
-        change = -matt + multiband_blend(
+        blended = multiband_blend(
             source, matt, matte, target_levels=swap.plate_levels, bands=swap.blend_bands or None
         )
-        blended = restore_highlights(target + change, target, mean, amount=swap.highlights)
-        source = restore_highlights(source, target, mean, amount=swap.highlights)
-        back = torch.cat([blended - target, source, whole, matte], 1)
+        inner = feather_inwards(matte, size / RIM_SHARE)
+        back = torch.cat([blended, source, whole, matte, inner], 1)
         box = _touched(torch.maximum(whole, matte), matrix).intersection(frame.data_window)
-        patch = to_pixels(_to_plate(back, matrix, box))
+        back = _to_plate(back, matrix, box)
+        # At the plate's own resolution: two resamplings would leave little of either.
+        rows, columns = box.slices_in(reach)
+        beneath = plate[..., rows, columns]
+        grain = swap.grain * grain_of(beneath, back[:, 7:8])
+        for colour in (back[:, :3], back[:, 3:6]):
+            colour += grain
+            colour.copy_(restore_highlights(colour, beneath, mean, amount=swap.highlights))
+        patch = to_pixels(back)
         return _Patch(
             box,
-            change=patch[..., :3],
+            blended=patch[..., :3],
+            inner=np.clip(patch[..., 8:9], 0, 1),
             swap=patch[..., 3:6],
             outline=_settled(patch[..., 6]),
             matte=_settled(patch[..., 7]),
@@ -192,7 +203,9 @@ class _Canvas:
         plate = self._rgb[area]
         inside = (matte > 0)[..., None]
         net = color.to_net(plate)
-        blended = color.from_net((net + patch.change).astype(np.float32))
+        with np.errstate(invalid="ignore"):
+            rim = net + patch.inner * (patch.blended - net)
+        blended = color.from_net(np.where(patch.inner == 1, patch.blended, rim))
         mix = np.float32(amount) * keep[..., None]
         with np.errstate(invalid="ignore"):
             mixed = plate + mix * (blended - plate)
