@@ -50,7 +50,8 @@ class DemoResult:
     sheet: Path
     seconds: dict[str, float] = field(default_factory=dict)
     decibels: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By persona: PSNR inside the matte against truth, of the comp and of the plate."""
+    """By persona: PSNR inside the matte against truth, of the comp and of the plate, both given
+    the truth's mean colour (a comp takes its own from the plate)."""
 
 
 def run(
@@ -143,19 +144,19 @@ def _look(folder: Path, spec: ShotSpec, personas: tuple[str, ...], result: DemoR
     errors: dict[str, list[float]] = {p: [] for p in personas}
     plates: dict[str, list[float]] = {p: [] for p in personas}
     for frame in frames:
-        plate = _display(folder / f"plate.{frame:04d}.exr", manager)
-        tiles = [("plate", plate)]
+        plate = _working(folder / f"plate.{frame:04d}.exr", manager)
+        tiles = [("plate", manager.to_display(plate))]
         for persona in personas:
             file = folder / f"swap_{persona}.{frame:04d}.exr"
-            shown = _display(file, manager)
+            swapped = _working(file, manager)
             matte = _channel(read_image(file), "swap_matte.red")
             name = "plate" if persona == PERFORMER else f"plate_as_{persona}"
-            wanted = _display(folder / f"{name}.{frame:04d}.exr", manager)
-            errors[persona].append(_psnr(shown, wanted, matte))
-            plates[persona].append(_psnr(plate, wanted, matte))
-            tiles.append((f"as {persona}", shown))
+            wanted = _working(folder / f"{name}.{frame:04d}.exr", manager)
+            errors[persona].append(_psnr(swapped, wanted, matte, manager))
+            plates[persona].append(_psnr(plate, wanted, matte, manager))
+            tiles.append((f"as {persona}", manager.to_display(swapped)))
             if persona != PERFORMER:
-                tiles.append((f"truth {persona}", wanted))
+                tiles.append((f"truth {persona}", manager.to_display(wanted)))
         tiles.append(("matte", np.repeat(matte[..., None], 3, 2)))
         if frame in chosen:
             rows.append([(f"{name} {frame}", picture) for name, picture in tiles])
@@ -188,10 +189,9 @@ def _stability(folder: Path, truth: dict[int, Array]) -> list[Stability]:
     return series
 
 
-def _display(file: Path, manager: ColorManager) -> Pixels:
+def _working(file: Path, manager: ColorManager) -> Pixels:
     image = read_image(file)
-    space = manager.resolve(image, file).space
-    return manager.to_display(manager.to_working(image.rgb(), space))
+    return manager.to_working(image.rgb(), manager.resolve(image, file).space)
 
 
 def _channel(image: Image, channel: str) -> Pixels:
@@ -201,9 +201,15 @@ def _channel(image: Image, channel: str) -> Pixels:
     raise KeyError(channel)
 
 
-def _psnr(shown: Pixels, wanted: Pixels, matte: Pixels) -> float:
-    """dB inside the matte, display-referred, peak 1."""
+def _psnr(shown: Pixels, wanted: Pixels, matte: Pixels, manager: ColorManager) -> float:
+    """dB inside the matte, display-referred, peak 1; `shown` gets the mean colour of `wanted`.
+
+    Means are medians by channel: a few highlights must not decide.
+    """
     inside = matte > 0.5
     if not inside.any():
         return float("nan")
-    return float(-10 * np.log10(np.mean((shown[inside] - wanted[inside]) ** 2) + 1e-12))
+    gain = np.median(wanted[inside], 0) / np.maximum(np.median(shown[inside], 0), 1e-6)
+    a = manager.to_display((shown[inside] * gain).astype(np.float32)[None])
+    b = manager.to_display(np.ascontiguousarray(wanted[inside])[None])
+    return float(-10 * np.log10(np.mean((a - b) ** 2) + 1e-12))

@@ -99,7 +99,9 @@ def _page(
         "the swap's matte. The comp keeps the plate's light and colour, truth has the persona's "
         'own skin.</p><a href="sheet.png"><img src="sheet.png" alt="contact sheet"></a>'
         '<h2>Faces at 100 %</h2><a href="faces.png"><img src="faces.png" alt="faces"></a>'
-        "<h2>Against truth, inside the matte</h2><table><tr><th>persona</th><th>comp</th>"
+        "<h2>Against truth, inside the matte</h2><p>Display-referred, both at the truth's mean "
+        "colour.</p>"
+        "<table><tr><th>persona</th><th>comp</th>"
         f"<th>plate (unswapped)</th></tr>{quality}</table>"
         "<h2>Stability of the track</h2><p>Distance of the 70 landmarks from truth (RMS, plate "
         f"pixels) by frame; jitter, the part that changes from frame to frame, is "

@@ -36,6 +36,8 @@ REACH_PX = 128
 the grids on which the plate is decimated."""
 FILTER_PX = 4
 """How far the resampling filter spreads a matte on the plate."""
+BLACK = float(color.to_net(np.zeros(1, np.float32))[0])
+"""Linear 0 in net space."""
 RIM_SHARE = 64
 """Share of the crop over which the plate's own pixels hand over to the resampled blend, inside
 the outline: there the blend is close to the plate, but not as sharp."""
@@ -126,7 +128,10 @@ class Swap:
             seen = _to_crop(plate, small, comb.size, reach)
 
         edge = outline(face.points)
-        normal, mean = normalise(seen, self._polygon(edge, small, comb.size))
+        polygon = self._polygon(edge, small, comb.size)
+        normal, mean = normalise(seen, polygon)
+        # Below 0 net space is steep: a few negative pixels would make the rest look like glints.
+        level = normalise(seen.clamp_min(BLACK), polygon)[1]
         own = persona.rpartition("/")[2]  # a model may be named before the persona
         step = _color_step(loaded.card, own, mean, swap)
         source = denormalise(comb.swap(normal, own), mean + step)
@@ -138,7 +143,7 @@ class Swap:
         matte = feather_inwards(matte, px * swap.matte_feather_px)
         matte = levels(matte, black=swap.matte_black, white=swap.matte_white)
 
-        matt = without_highlights(target, mean)
+        matt = without_highlights(target, level)
         blended = multiband_blend(
             source, matt, matte, target_levels=swap.plate_levels, bands=swap.blend_bands or None
         )
@@ -152,7 +157,7 @@ class Swap:
         grain = swap.grain * grain_of(beneath, back[:, 7:8])
         for colour in (back[:, :3], back[:, 3:6]):
             colour += grain
-            colour.copy_(restore_highlights(colour, beneath, mean, amount=swap.highlights))
+            colour.copy_(restore_highlights(colour, beneath, level, amount=swap.highlights))
         patch = to_pixels(back)
         return _Patch(
             box,
