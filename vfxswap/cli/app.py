@@ -11,12 +11,14 @@ import typer
 import vfxswap
 from vfxswap.cli import catalogue, effect, jobs, making, worker
 from vfxswap.errors import VfxSwapError
+from vfxswap.memory import keep_freed_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 may be tried again, 2 bad job or usage, 143
     cancelled after the frame in hand."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    keep_freed_memory()
     try:
         application(given)(given, prog_name="vfxswap")
     except VfxSwapError as error:

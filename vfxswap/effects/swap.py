@@ -47,15 +47,18 @@ UNTOUCHED = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class _Patch:
-    """A swapped face on its piece of the plate: [h, w(, C)] over `box`, in net space; `uv` over
-    the whole crop `square`."""
+    """A swapped face on its piece of the plate: [h, w(, C)] over `box`, scene-linear.
+
+    `rgb` is the comp, `face` the premultiplied patch with its alpha, which is the matte;
+    `skin` is the outline without and `occluder` the part under the holdout. `uv` covers the whole
+    crop `square`.
+    """
 
     box: Box
-    blended: Pixels
-    inner: Pixels
-    swap: Pixels
-    outline: Pixels
-    matte: Pixels
+    rgb: Pixels
+    face: Pixels
+    skin: Pixels
+    occluder: Pixels
     square: Box
     uv: Pixels
 
@@ -101,16 +104,17 @@ class Swap:
                 notes.append(f"face {face.id} has no persona and is left alone")
             elif face.score < swap.min_score:
                 notes.append(f"face {face.id} scores {face.score:.2f} and is left alone")
-            elif (patch := self._swap_face(frame, face, persona, swap)) is not None:
-                canvas.put(face, patch, amount=swap.amount)
+            elif (patch := self._swap_face(canvas.rgb, frame, face, persona, swap)) is not None:
+                canvas.put(face, patch)
         if not frame.faces:
             notes.append("no face found: the plate goes through")
         return canvas.result(notes)
 
     def _swap_face(
-        self, frame: Frame, face: Face, persona: str, swap: SwapSettings
+        self, rgb: Pixels, frame: Frame, face: Face, persona: str, swap: SwapSettings
     ) -> _Patch | None:
-        """One face, aligned, decoded as `persona` and blended in the crop; None off the plate."""
+        """One face of `rgb`, aligned, decoded as `persona` and blended in the crop; None when its
+        crop lies off the plate."""
         loaded = self._combs[persona]
         comb = cast(FastComb, loaded.net)
         size = swap.crop_size or _fitting_size(face, comb.size, frame.pixel_aspect)
@@ -119,8 +123,8 @@ class Swap:
         if square.empty:
             return None
         reach = _reach(square, frame.data_window)
-        pixels = frame.rgb[reach.slices_in(frame.data_window)]
-        plate = color.to_net(to_tensor(pixels, device=self._device))
+        linear = to_tensor(rgb[reach.slices_in(frame.data_window)], device=self._device)
+        plate = color.to_net(linear)
         target = _to_crop(plate, matrix, size, reach)
         small, seen = matrix, target
         if size != comb.size:
@@ -151,24 +155,39 @@ class Swap:
         back = torch.cat([blended, source, whole, matte, inner], 1)
         box = _touched(torch.maximum(whole, matte), matrix).intersection(frame.data_window)
         back = _to_plate(back, matrix, box)
+        here = (..., *box.slices_in(reach))
+        beneath, settled = plate[here], _settled(back[:, 6:8])
         # At the plate's own resolution: two resamplings would leave little of either.
-        rows, columns = box.slices_in(reach)
-        beneath = plate[..., rows, columns]
-        grain = swap.grain * grain_of(beneath, back[:, 7:8])
-        for colour in (back[:, :3], back[:, 3:6]):
-            colour += grain
-            colour.copy_(restore_highlights(colour, beneath, level, amount=swap.highlights))
-        patch = to_pixels(back)
+        grain = swap.grain * grain_of(beneath, settled[:, 1:])
+        blended, source = (
+            restore_highlights(colour + grain, beneath, level, amount=swap.highlights)
+            for colour in (back[:, :3], back[:, 3:6])
+        )
+        inner = back[:, 8:].clamp(0, 1)
+        blended = torch.where(inner == 1, blended, torch.lerp(beneath, blended, inner))
+        holdout = self._matte_of(frame, "holdout", box)
+        keep = (1 - holdout) * (1 - self._matte_of(frame, "garbage", box))
+        skin, matte = settled[:, :1], _settled(settled[:, 1:] * keep)
+        comp = _mixed(linear[here], color.from_net(blended), swap.amount * keep)
+        planes = [comp, color.from_net(source) * matte, matte, skin * keep, skin * holdout]
+        patch = to_pixels(torch.cat(planes, 1))
         return _Patch(
             box,
-            blended=patch[..., :3],
-            inner=np.clip(patch[..., 8:9], 0, 1),
-            swap=patch[..., 3:6],
-            outline=_settled(patch[..., 6]),
-            matte=_settled(patch[..., 7]),
+            rgb=patch[..., :3],
+            face=patch[..., 3:7],
+            skin=patch[..., 7],
+            occluder=patch[..., 8],
             square=square,
             uv=_crop_uv(matrix, size, square),
         )
+
+    def _matte_of(self, frame: Frame, role: str, box: Box) -> Tensor:
+        """An input matte over `box`, [1, 1, h, w] in 0…1; 0 where there is none."""
+        matte = frame.mattes.get(role)
+        if matte is None:
+            return torch.zeros(1, 1, 1, 1, device=self._device)
+        area = np.ascontiguousarray(matte[box.slices_in(frame.data_window)])
+        return to_tensor(area, device=self._device).clamp(0, 1)
 
     def _polygon(self, edge: Array, matrix: Array, size: int) -> Tensor:
         return polygon_matte(torch.as_tensor(apply(matrix, edge)), (size, size)).to(self._device)
@@ -190,8 +209,8 @@ class _Canvas:
 
     def __init__(self, frame: Frame) -> None:
         height, width = frame.rgb.shape[:2]
-        self._frame = frame
-        self._rgb = frame.rgb.copy()
+        self._window = frame.data_window
+        self.rgb = frame.rgb.copy()
         self._matte = np.zeros((height, width), np.float32)
         self._face = np.zeros((height, width, 4), np.float32)
         self._mattes = np.zeros((height, width, 4), np.float32)
@@ -199,34 +218,26 @@ class _Canvas:
         self._id = np.zeros((height, width, 1), np.float32)
         self._uv = np.zeros((height, width, 2), np.float32)
 
-    def put(self, face: Face, patch: _Patch, *, amount: float) -> None:
-        """Adds a face over those before it. Holdout and garbage mattes keep the plate in front."""
-        area = patch.box.slices_in(self._frame.data_window)
-        holdout = self._input("holdout", area)
-        keep = (1 - holdout) * (1 - self._input("garbage", area))
-        matte = _settled(patch.matte * keep)
-        plate = self._rgb[area]
-        inside = (matte > 0)[..., None]
-        net = color.to_net(plate)
-        with np.errstate(invalid="ignore"):
-            rim = net + patch.inner * (patch.blended - net)
-        blended = color.from_net(np.where(patch.inner == 1, patch.blended, rim))
-        mix = np.float32(amount) * keep[..., None]
-        with np.errstate(invalid="ignore"):
-            mixed = plate + mix * (blended - plate)
-        whole = mix == 1
-        self._rgb[area] = np.where(inside, np.where(whole, blended, mixed), plate)
-
-        alpha = matte[..., None]
-        rgba = np.concatenate([color.from_net(patch.swap) * alpha, alpha], -1)
-        self._face[area] = np.where(inside, rgba + self._face[area] * (1 - alpha), self._face[area])
-        self._matte[area] = np.maximum(self._matte[area], matte)
-        planes = (matte, patch.outline * keep, patch.outline * holdout, np.zeros_like(matte))
-        self._mattes[area] = np.maximum(self._mattes[area], np.stack(planes, -1))
-        self._conf[area] = np.where(inside, np.float32(face.confidence.mean()), self._conf[area])
-        self._id[area] = np.where(inside, np.float32(face.id + 1), self._id[area])
-        area = patch.square.slices_in(self._frame.data_window)
-        self._uv[area] = np.where(patch.uv[..., :1] >= 0, patch.uv, self._uv[area])
+    def put(self, face: Face, patch: _Patch) -> None:
+        """Adds a face over those before it."""
+        area = patch.box.slices_in(self._window)
+        alpha = patch.face[..., 3]
+        inside = (alpha > 0)[..., None]
+        np.copyto(self.rgb[area], patch.rgb, where=inside)
+        below = self._face[area]
+        below *= 1 - alpha[..., None]
+        below += patch.face
+        for plane, value in (
+            (self._matte[area], alpha),
+            (self._mattes[area][..., 0], alpha),
+            (self._mattes[area][..., 1], patch.skin),
+            (self._mattes[area][..., 2], patch.occluder),
+        ):
+            np.maximum(plane, value, out=plane)
+        np.copyto(self._conf[area], np.float32(face.confidence.mean()), where=inside)
+        np.copyto(self._id[area], np.float32(face.id + 1), where=inside)
+        area = patch.square.slices_in(self._window)
+        np.copyto(self._uv[area], patch.uv, where=patch.uv[..., :1] >= 0)
 
     def result(self, notes: list[str]) -> EffectResult:
         layers = (
@@ -236,12 +247,7 @@ class _Canvas:
             Layer("swap_id", ("red",), self._id, "data"),
             Layer("swap_uv", ("red", "green"), self._uv, "data"),
         )
-        return EffectResult(self._rgb, self._matte, layers, tuple(notes))
-
-    def _input(self, role: str, area: tuple[slice, slice]) -> Pixels:
-        matte = self._frame.mattes.get(role)
-        shape = self._matte[area].shape
-        return np.zeros(shape, np.float32) if matte is None else np.clip(matte[area], 0, 1)
+        return EffectResult(self.rgb, self._matte, layers, tuple(notes))
 
 
 def _fitting_size(face: Face, least: int, pixel_aspect: float) -> int:
@@ -296,17 +302,24 @@ def _resized(image: Tensor, size: int) -> Tensor:
 
 def _crop_uv(matrix: Array, size: int, box: Box) -> Pixels:
     """ST map [h, w, 2] of the crop over `box`: (0, 0) bottom left; -1 outside the crop."""
-    x, y = np.meshgrid(np.arange(box.width) + box.x + 0.5, np.arange(box.height) + box.y + 0.5)
-    points = apply(matrix, np.stack([x, y], -1))
-    u, v = points[..., 0] / size, 1 - points[..., 1] / size
-    inside = (u >= 0) & (u <= 1) & (v >= 0) & (v <= 1)
-    return np.where(inside[..., None], np.stack([u, v], -1), -1).astype(np.float32)
+    x, y = np.arange(box.width) + box.x + 0.5, np.arange(box.height) + box.y + 0.5
+    (a, b, c), (d, e, f) = matrix / size
+    uv = np.empty((box.height, box.width, 2), np.float32)
+    np.add.outer(b * y + c, a * x, out=uv[..., 0], casting="same_kind")
+    np.add.outer(1 - f - e * y, -d * x, out=uv[..., 1], casting="same_kind")
+    np.copyto(uv, np.float32(-1), where=((uv < 0) | (uv > 1)).any(-1, keepdims=True))
+    return uv
 
 
-def _settled(matte: Pixels) -> Pixels:
+def _mixed(plate: Tensor, swap: Tensor, share: Tensor) -> Tensor:
+    """Linear mix [1, 3, h, w]; a share of 1 gives the swap also where the plate is not finite."""
+    return torch.where(share == 1, swap, plate + share * (swap - plate))
+
+
+def _settled(matte: Tensor) -> Tensor:
     """Clipped to 0…1, with resampling crumbs set to exactly 0."""
-    clipped = np.clip(matte, 0, 1)
-    return np.where(clipped < UNTOUCHED, np.float32(0), clipped)
+    clipped = matte.clamp(0, 1)
+    return torch.where(clipped < UNTOUCHED, 0, clipped)
 
 
 def _mean_of(card: ModelCard, persona: str, otherwise: Tensor) -> Tensor:
