@@ -19,6 +19,7 @@ from pydantic import Field
 
 from vfxswap.errors import JobError
 from vfxswap.files import write_atomically
+from vfxswap.io.exr import write_png
 from vfxswap.io.weights import StoredModel, find_model, load_net, save_model
 from vfxswap.nets.comb import Comb
 from vfxswap.persona import Metric, ModelCard, Persona
@@ -32,7 +33,6 @@ from vfxswap.train.evaluate import (
     display,
     evaluate,
     expression_retrieval,
-    write_png,
     write_sheet,
 )
 from vfxswap.train.schedule import CombTraining
@@ -256,4 +256,6 @@ def write_report(file: Path, report: SwapReport, retrieval: Sequence[Retrieval])
 def _preview(trainer: CombTrainer, file: Path) -> None:
     mid_grey = 0.41  # net space of 0.18
     rows = [trainer.preview(index) for index in (0, 7, 23)]
-    write_png(file, np.kron(display(torch.cat(rows, 1)[None] + mid_grey)[0], np.ones((3, 3, 1))))
+    sheet = np.kron(display(torch.cat(rows, 1)[None] + mid_grey)[0], np.ones((3, 3, 1)))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_png(file, sheet.astype(np.float32))

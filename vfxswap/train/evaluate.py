@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,6 +23,7 @@ from vfxswap.align.crop import template
 from vfxswap.color import DEFAULT_CONFIG, ColorManager, from_net
 from vfxswap.errors import JobError
 from vfxswap.geometry import LEFT_EYE, MOUTH, RIGHT_EYE
+from vfxswap.io.exr import write_png
 from vfxswap.nets.comb import Comb
 from vfxswap.ops.normalise import denormalise
 from vfxswap.persona import Persona
@@ -252,13 +252,8 @@ def write_sheet(
             block = np.concatenate([np.concatenate(list(display(row)), 1) for row in rows])
             blocks.append(np.pad(block, ((0, 6), (0, 0), (0, 0))))
     sheet = np.kron(np.concatenate(blocks), np.ones((2, 2, 1), np.float32))
-    write_png(file, sheet)
-
-
-def write_png(file: Path, display_pixels: NDArray[np.float32]) -> None:
-    """[H, W, 3] display values 0…1 as an 8-bit PNG."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), np.rint(display_pixels[..., ::-1] * 255).astype(np.uint8))
+    write_png(file, sheet)
 
 
 def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
