@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from vfxswap.align.crop import template
 from vfxswap.effects.base import EffectResult, Frame, LoadedNet
 from vfxswap.effects.swap import Swap, SwapSettings
+from vfxswap.errors import JobError
 from vfxswap.geometry import LANDMARK_COUNT, Array, Box, Face
 from vfxswap.image import Pixels
 from vfxswap.persona import ModelCard, Persona
+from vfxswap.settings import settings_at
 
 SIZE = 64
 
@@ -103,6 +105,21 @@ def test_any_placement_of_a_face_keeps_the_plate_outside(
     assert np.array_equal(result.rgb[outside], frame.rgb[outside])
     assert bool(np.isfinite(result.rgb).all())
     assert all(layer.pixels.shape[:2] == frame.rgb.shape[:2] for layer in result.layers)
+
+
+@pytest.mark.parametrize(("x", "y"), [(-95, 30), (172, 30), (40, -97), (40, 146), (-85, 145)])
+def test_a_face_that_is_off_the_plate_though_its_crop_is_not_changes_nothing(
+    x: float, y: float
+) -> None:
+    frame = _frame(_face(x=x, y=y))
+    result = _swap(frame, SwapSettings(persona="basalt"))
+    assert np.array_equal(result.rgb, frame.rgb)
+    assert float(result.matte.max()) == 0
+
+
+def test_matte_levels_that_cross_are_a_bad_job() -> None:
+    with pytest.raises(JobError, match="matte_black"):
+        settings_at({"matte_black": 0.8, "matte_white": 0.2}, SwapSettings, 1)
 
 
 def test_a_comb_that_changes_nothing_gives_the_plate_back_inside_too() -> None:

@@ -113,8 +113,8 @@ class Swap:
     def _swap_face(
         self, rgb: Pixels, frame: Frame, face: Face, persona: str, swap: SwapSettings
     ) -> _Patch | None:
-        """One face of `rgb`, aligned, decoded as `persona` and blended in the crop; None when its
-        crop lies off the plate."""
+        """One face of `rgb`, aligned, decoded as `persona` and blended in the crop; None when it
+        lies off the plate."""
         loaded = self._combs[persona]
         comb = cast(FastComb, loaded.net)
         size = swap.crop_size or _fitting_size(face, comb.size, frame.pixel_aspect)
@@ -154,6 +154,8 @@ class Swap:
         inner = feather_inwards(matte, size / RIM_SHARE)
         back = torch.cat([blended, source, whole, matte, inner], 1)
         box = _touched(torch.maximum(whole, matte), matrix).intersection(frame.data_window)
+        if box.empty:
+            return None
         back = _to_plate(back, matrix, box)
         here = (..., *box.slices_in(reach))
         beneath, settled = plate[here], _settled(back[:, 6:8])

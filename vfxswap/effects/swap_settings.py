@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from vfxswap.settings import Settings
 
@@ -79,6 +81,14 @@ class SwapSettings(Settings):
         le=1,
         description="Faces that the detector is less sure of are left alone.",
     )
+
+    @model_validator(mode="after")
+    def _black_below_white(self) -> Self:
+        if not self.matte_black < self.matte_white:
+            raise ValueError(
+                f"matte_black {self.matte_black} is not below matte_white {self.matte_white}"
+            )
+        return self
 
     def persona_of(self, face_id: int) -> str:
         """The persona for a face; "" for none."""
