@@ -8,12 +8,12 @@ from vfxswap.align.crop import (
     EYE_MIDPOINT,
     apply,
     crop_matrix,
-    invert,
     outline,
     template,
 )
 from vfxswap.errors import VfxSwapError
 from vfxswap.geometry import JAW, LANDMARK_COUNT, MIRROR, Similarity
+from vfxswap.ops.warp import inverted
 
 similarities = st.builds(
     Similarity,
@@ -47,7 +47,7 @@ def test_crop_matrix_undoes_any_similarity_of_the_template(placed: Similarity, s
     points = placed.apply(template(100))
     matrix = crop_matrix(points, size=size)
     np.testing.assert_allclose(apply(matrix, points), template(size), atol=1e-6 * size)
-    np.testing.assert_allclose(apply(invert(matrix), template(size)), points, atol=1e-4)
+    np.testing.assert_allclose(apply(inverted(matrix), template(size)), points, atol=1e-4)
 
 
 @settings(deadline=None, max_examples=30)

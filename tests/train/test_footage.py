@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vfxswap.align.crop import apply, invert, template
+from vfxswap.align.crop import apply, template
 from vfxswap.color import ColorManager, from_net
 from vfxswap.errors import ConsentError, JobError
 from vfxswap.geometry import Array, Box, Face
@@ -17,6 +17,7 @@ from vfxswap.image import Image, Part
 from vfxswap.io.exr import write_image
 from vfxswap.io.tracks import PlateIdentity, TrackerModel, Tracks, write_tracks
 from vfxswap.io.weights import load_net, read_card
+from vfxswap.ops.warp import inverted
 from vfxswap.train.crops import stored_matrix, stored_size
 from vfxswap.train.footage import crop_of, load_recipe, run
 
@@ -78,7 +79,7 @@ def test_crops_show_what_lies_under_the_landmarks(window: Box, aspect: float) ->
     face = Face(0, points, np.ones(70), 1.0)
     got = crop_of(image, Path("p.exr"), face, 16, ColorManager())
     side = stored_size(16)
-    back = invert(stored_matrix(points, crop_size=16, pixel_aspect=aspect))
+    back = inverted(stored_matrix(points, crop_size=16, pixel_aspect=aspect))
     for x, y in ((3, 4), (12, 20), (side - 4, side - 5)):
         at = apply(back, np.array([x + 0.5, y + 0.5]))
         want = 0.2 + 0.001 * at[0] + 0.002 * at[1]

@@ -12,7 +12,6 @@ import numpy as np
 
 from vfxswap.errors import VfxSwapError
 from vfxswap.geometry import BROWS, JAW, LANDMARK_COUNT, STABLE, Array, Similarity
-from vfxswap.ops.warp import inverted
 
 EYE_MIDPOINT: Final = (0.50, 0.40)
 """Where the midpoint of the template's eye centres lies, in crop widths."""
@@ -76,15 +75,6 @@ def crop_matrix(points: Array, *, size: int, pixel_aspect: float = 1.0) -> Array
     if not similarity.scale > 0.0:
         raise VfxSwapError("cannot align a face", got="eye corners and nose in one place")
     return similarity.matrix * [pixel_aspect, 1.0, 1.0]
-
-
-def invert(matrix: Array) -> Array:
-    """[2, 3] matrix that undoes the [2, 3] affine `matrix`.
-
-    The inverse of `crop_matrix` maps crop pixels to plate pixels, as `ops.warp.warp_affine`
-    wants it for cutting the crop out. Raises numpy.linalg.LinAlgError when there is none.
-    """
-    return inverted(matrix)
 
 
 def apply(matrix: Array, points: Array) -> Array:

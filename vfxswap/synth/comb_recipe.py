@@ -7,7 +7,6 @@ work folder are kept. A recipe is a TOML file; those of the shipped models lie b
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -23,7 +22,7 @@ from vfxswap.io.exr import write_png
 from vfxswap.io.weights import StoredModel, find_model, load_net, save_model
 from vfxswap.nets.comb import Comb
 from vfxswap.persona import Metric, ModelCard, Persona
-from vfxswap.settings import Settings, nearest, validated
+from vfxswap.settings import Settings, nearest
 from vfxswap.synth.takes import Takes, render_takes
 from vfxswap.train.comb import CombTrainer, train
 from vfxswap.train.crops import CropSet, net_mean, read_crops
@@ -35,6 +34,7 @@ from vfxswap.train.evaluate import (
     expression_retrieval,
     write_sheet,
 )
+from vfxswap.train.recipe import read_recipe
 from vfxswap.train.schedule import CombTraining
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -69,13 +69,7 @@ def load_recipe(name_or_file: str) -> CombRecipe:
                 "no such recipe", got=name_or_file, wanted=nearest(name_or_file, shipped)
             )
         file = shipped[name_or_file]
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise JobError(f"recipe cannot be read: {error.strerror}", file=file) from None
-    except ValueError as error:
-        raise JobError(f"recipe is no valid TOML: {error}", file=file) from None
-    recipe = validated(CombRecipe, content, file=file)
+    recipe = read_recipe(file, CombRecipe)
     for takes in (recipe.takes, recipe.held_out, recipe.expression):
         if set(takes.personas) != set(recipe.personas):
             raise JobError("takes are of other personas", got=takes.personas, file=file)

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from vfxswap.align.crop import apply, invert, outline
+from vfxswap.align.crop import apply, outline
 from vfxswap.color import DEFAULT_CONFIG, ColorManager, to_net
 from vfxswap.errors import CancelledError
 from vfxswap.ops.convert import to_tensor
 from vfxswap.ops.matte import polygon_matte
-from vfxswap.ops.warp import warp_affine
+from vfxswap.ops.warp import inverted, warp_affine
 from vfxswap.settings import Settings
 from vfxswap.synth.background import random_background
 from vfxswap.synth.crops import COMB_CROPS, face_camera, random_state, steady
@@ -136,7 +136,7 @@ def stored(truth: Truth, crop_size: int) -> Crops:
     """One rendered face as a stored crop, aligned by its true landmarks."""
     side = stored_size(crop_size)
     matrix = stored_matrix(truth.landmarks, crop_size=crop_size)
-    back = torch.from_numpy(invert(matrix))[None]
+    back = torch.from_numpy(inverted(matrix))[None]
     working = _colors().to_working(np.clip(truth.rgb, 0, HIGHEST), RENDER_SPACE)
     picture = np.concatenate([to_net(working), truth.face_matte[..., None]], -1)
     warped = warp_affine(to_tensor(picture), back, (side, side), border="clamp")

@@ -7,7 +7,6 @@ default. Nothing is read before consent to train is checked for the show.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from datetime import date
 from functools import partial
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from vfxswap.align.crop import apply, invert, outline
+from vfxswap.align.crop import apply, outline
 from vfxswap.color import ColorManager, to_net
 from vfxswap.errors import CancelledError, JobError
 from vfxswap.geometry import Array, Box, Face
@@ -29,9 +28,9 @@ from vfxswap.io.weights import StoredModel, find_model, load_net, save_model
 from vfxswap.nets.comb import Comb, crop_px
 from vfxswap.ops.convert import to_tensor
 from vfxswap.ops.matte import polygon_matte
-from vfxswap.ops.warp import warp_affine
+from vfxswap.ops.warp import inverted, warp_affine
 from vfxswap.persona import Consent, Id, ModelCard, Persona, check_consent, revocations
-from vfxswap.settings import Settings, validated
+from vfxswap.settings import Settings
 from vfxswap.shot import parse_frames
 from vfxswap.train.comb import CombTrainer, train
 from vfxswap.train.crops import (
@@ -47,6 +46,7 @@ from vfxswap.train.crops import (
     write_shard,
 )
 from vfxswap.train.extend import PersonaTrainer
+from vfxswap.train.recipe import read_recipe
 from vfxswap.train.schedule import CombTraining
 
 SHARD = 100
@@ -90,13 +90,7 @@ class FootageRecipe(Settings):
 
 def load_recipe(file: Path) -> FootageRecipe:
     """A recipe for footage. Raises JobError."""
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise JobError(f"recipe cannot be read: {error.strerror}", file=file) from None
-    except ValueError as error:
-        raise JobError(f"recipe is no valid TOML: {error}", file=file) from None
-    recipe = validated(FootageRecipe, content, file=file)
+    recipe = read_recipe(file, FootageRecipe)
     if recipe.training.paired:
         raise JobError("footage of different performers is not paired", file=file)
     if recipe.base and len(recipe.personas) != 1:
@@ -229,7 +223,7 @@ def crop_of(
     side = stored_size(crop_size)
     aspect = image.part.pixel_aspect
     matrix = stored_matrix(face.points, crop_size=crop_size, pixel_aspect=aspect)
-    back = invert(matrix)
+    back = inverted(matrix)
     box = _around(back, side).intersection(image.part.data_window)
     if box.empty:
         raise JobError("the face lies outside the picture", got=f"face {face.id}", file=path)
