@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import vfxswap
 from vfxswap.effects import HELP, SETTINGS
+from vfxswap.effects.outputs import LAYERS, MATTES
 from vfxswap.errors import JobError
 from vfxswap.job import Job
 from vfxswap.settings import describe, nearest
 
 
 def description(effect: str = "") -> dict[str, Any]:
-    """Version, effects (all, or one) with their settings, and the JSON schema of a job.
+    """Version, effects (all, or one) with their settings, layers
+    and mattes, and the JSON schema of a job.
 
     Raises JobError for an unknown effect.
     """
     if effect and effect not in SETTINGS:
         raise JobError("no such effect", got=effect, wanted=nearest(effect, SETTINGS))
     effects = [
-        {"name": name, "help": HELP[name], "settings": describe(settings)}
+        {
+            "name": name,
+            "help": HELP[name],
+            "settings": describe(settings),
+            "layers": [asdict(layer) for layer in LAYERS[name]],
+            "mattes": [asdict(matte) for matte in MATTES[name]],
+        }
         for name, settings in SETTINGS.items()
         if effect in ("", name)
     ]

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from vfxswap import color
 from vfxswap.align.crop import apply, crop_matrix, outline
 from vfxswap.effects.base import EffectResult, Frame, LoadedNet, Models, Prepared
+from vfxswap.effects.outputs import SWAP_CONF, SWAP_FACE, SWAP_ID, SWAP_MATTE, SWAP_UV
 from vfxswap.effects.swap_settings import MAX_CROP, SwapSettings
 from vfxswap.geometry import Array, Box, Face
-from vfxswap.image import Layer, Pixels
+from vfxswap.image import Pixels
 from vfxswap.nets.run import FastComb, accelerated
 from vfxswap.ops.blend import multiband_blend
 from vfxswap.ops.convert import to_pixels, to_tensor
@@ -243,11 +244,11 @@ class _Canvas:
 
     def result(self, notes: list[str]) -> EffectResult:
         layers = (
-            Layer("swap_face", ("red", "green", "blue", "alpha"), self._face, "color", True),
-            Layer("swap_matte", ("red", "green", "blue", "alpha"), self._mattes, "matte"),
-            Layer("swap_conf", ("red",), self._conf, "matte"),
-            Layer("swap_id", ("red",), self._id, "data"),
-            Layer("swap_uv", ("red", "green"), self._uv, "data"),
+            SWAP_FACE.of(self._face),
+            SWAP_MATTE.of(self._mattes),
+            SWAP_CONF.of(self._conf),
+            SWAP_ID.of(self._id),
+            SWAP_UV.of(self._uv),
         )
         return EffectResult(self.rgb, self._matte, layers, tuple(notes))
 

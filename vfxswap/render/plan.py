@@ -13,6 +13,7 @@ import torch
 from vfxswap import effects as installed
 from vfxswap.color import ColorManager, Resolution
 from vfxswap.effects.base import Effect
+from vfxswap.effects.outputs import MATTES
 from vfxswap.errors import JobError, PlateError
 from vfxswap.image import Image
 from vfxswap.io.exr import read_image
@@ -149,6 +150,12 @@ def checked_effects(job: Job) -> list[tuple[type[Effect], EffectSpec]]:
                 "no such effect", got=spec.effect, wanted=nearest(spec.effect, installed.EFFECTS)
             )
         effect = installed.EFFECTS[spec.effect]
+        roles = [matte.role for matte in MATTES.get(spec.effect, ())]
+        for role in spec.mattes if roles else ():
+            if role not in roles:
+                raise JobError(
+                    f"{spec.effect} knows no such matte", got=role, wanted=nearest(role, roles)
+                )
         settings_at_keys(spec.settings, effect.settings_type)
         found.append((effect, spec))
     return found

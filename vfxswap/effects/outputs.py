@@ -1,0 +1,54 @@
+"""What each effect gives and takes beside the plate: layers, and input mattes by role.
+
+Hosts generate sockets and layers from these tables, so they load no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vfxswap.image import Layer, LayerKind, Pixels
+
+RGB = ("red", "green", "blue")
+RGBA = (*RGB, "alpha")
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """A layer that an effect gives on every frame; see `image.Layer`."""
+
+    name: str
+    channels: tuple[str, ...]
+    kind: LayerKind
+    help: str
+    premultiplied: bool | None = None
+
+    def of(self, pixels: Pixels) -> Layer:
+        """The layer with its `pixels` [H, W, C]."""
+        return Layer(self.name, self.channels, pixels, self.kind, self.premultiplied)
+
+
+@dataclass(frozen=True)
+class MatteSpec:
+    """An input matte that an effect understands."""
+
+    role: str
+    help: str
+
+
+SWAP_FACE = LayerSpec("swap_face", RGBA, "color", "The unmerged face in plate position.", True)
+SWAP_MATTE = LayerSpec("swap_matte", RGBA, "matte", "Swap, skin, occluder, hair.")
+SWAP_CONF = LayerSpec("swap_conf", ("red",), "matte", "How sure the landmarks are.")
+SWAP_ID = LayerSpec("swap_id", ("red",), "data", "Face id in the tracks + 1; 0 for none.")
+SWAP_UV = LayerSpec("swap_uv", ("red", "green"), "data", "ST map into the aligned crop.")
+
+LAYERS: dict[str, tuple[LayerSpec, ...]] = {
+    "swap": (SWAP_FACE, SWAP_MATTE, SWAP_CONF, SWAP_ID, SWAP_UV),
+}
+"""By effect, in the order in which they are written."""
+
+HOLDOUT = MatteSpec("holdout", "Stays in front of the result.")
+GARBAGE = MatteSpec("garbage", "The effect is thrown away here.")
+
+MATTES: dict[str, tuple[MatteSpec, ...]] = {"swap": (HOLDOUT, GARBAGE)}
+"""By effect; the first is a host's main matte input."""
