@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import vfxswap
-from vfxswap.cli import catalogue, effect, jobs, making, worker
+from vfxswap.cli import catalogue, effect, install, jobs, making, worker
 from vfxswap.errors import VfxSwapError
 from vfxswap.memory import keep_freed_memory
 
@@ -42,6 +42,7 @@ def application(given: Sequence[str]) -> typer.Typer:
     jobs.add_commands(app)
     catalogue.add_commands(app)
     worker.add_commands(app)
+    install.add_commands(app)
     making.add_commands(app, chosen=tuple(given[:2]))
     return app
 
