@@ -5,9 +5,11 @@ Net space is an invertible log curve over the scene-linear working space; it nee
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -131,6 +133,12 @@ class ColorManager:
         self.working: str = role.getName()
         self._processors: dict[tuple[str, str], Any] = {}
         self._display: Any = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what the config says, wherever its file lies; files that it names (LUTs) are
+        not looked into."""
+        return hashlib.sha256(self._config.serialize().encode()).hexdigest()
 
     @property
     def names(self) -> tuple[str, ...]:

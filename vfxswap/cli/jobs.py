@@ -1,4 +1,4 @@
-"""Commands on jobs and tracks: render, check, track."""
+"""Commands on jobs and tracks: render, prepare, check, track."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vfxswap.cli import run
-from vfxswap.cli.progress import Dialect, listener
+from vfxswap.cli.progress import Dialect, finish_preparing, listener
 
 if TYPE_CHECKING:
     from vfxswap.job import Job
+    from vfxswap.render.report import Event
 
 JobArgument = Annotated[
     Path, typer.Argument(help="Job file (JSON).", metavar="JOB", show_default=False)
@@ -19,8 +20,9 @@ JobArgument = Annotated[
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Adds render, check and track."""
+    """Adds render, prepare, check and track."""
     app.command("render")(_render)
+    app.command("prepare")(_prepare)
     app.command("check")(_check)
     app.command("track")(_track)
 
@@ -54,6 +56,41 @@ def _render(
             progress=progress,
             cancel=cancel,
         )
+
+
+def _prepare(
+    job: JobArgument,
+    show: run.Show = "",
+    device: run.Device = "auto",
+    precision: run.PrecisionOption = run.Precision.HALF,
+    threads: run.Threads = None,
+    progress: run.ProgressOption = Dialect.AUTO,
+) -> None:
+    """Do what needs the whole shot, once, before its frames are shared out.
+
+    Tracks, and what effects prepare, are kept on disk for every later render of the job. Frames
+    that cannot be read are named; the render lists them as failed. Exit codes as for render.
+    """
+    with run.cancelled_by_signals() as cancel:
+        from vfxswap.render import prepare_shot
+
+        failed: list[str] = []
+        with listener(progress) as listen:
+
+            def note(event: Event) -> None:
+                if event.kind == "failed":
+                    failed.append(event.message)
+                listen(event)
+
+            done = prepare_shot(
+                _read(job, show),
+                device=device,
+                precision=precision.value,
+                threads=threads,
+                progress=note,
+                cancel=cancel,
+            )
+    finish_preparing(progress, done, failed)
 
 
 def _check(

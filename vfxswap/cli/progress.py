@@ -11,12 +11,15 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from vfxswap.errors import EXIT_DONE
+
 if TYPE_CHECKING:
+    from vfxswap.render.prepare import Preparation
     from vfxswap.render.report import Event, Listener, Report
 
 
@@ -81,6 +84,20 @@ def finish(dialect: Dialect, report: Report) -> None:
         print(f"  {failure.error}", file=sys.stderr)
     for note, frames in _grouped(report).items():
         print(f"  note on {frames}: {note}", file=sys.stderr)
+
+
+def finish_preparing(dialect: Dialect, done: Preparation, failed: Sequence[str]) -> None:
+    """The last words of a preparation; `failed` are the sentences of frames that cannot be read."""
+    files = {"tracks": done.tracks_file, "prepared": done.prepared_file}
+    stated = {name: str(path) for name, path in files.items() if path is not None}
+    if dialect is Dialect.JSON:
+        _say_json(event="done", exit_code=EXIT_DONE, unreadable=list(failed), **stated)
+    for name, path in stated.items():
+        print(f"{name}: {path}", file=sys.stderr)
+    if not stated:
+        print("The job needs nothing prepared.", file=sys.stderr)
+    for sentence in failed:
+        print(f"  {sentence}", file=sys.stderr)
 
 
 def _grouped(report: Report) -> dict[str, str]:

@@ -5,6 +5,18 @@ from __future__ import annotations
 from vfxswap.render.checks import Finding, check
 from vfxswap.render.loop import render
 from vfxswap.render.models import Nets
+from vfxswap.render.prepare import Preparation, prepare_shot
 from vfxswap.render.report import Event, Failure, Report, Written
 
-__all__ = ["Event", "Failure", "Finding", "Nets", "Report", "Written", "check", "render"]
+__all__ = [
+    "Event",
+    "Failure",
+    "Finding",
+    "Nets",
+    "Preparation",
+    "Report",
+    "Written",
+    "check",
+    "prepare_shot",
+    "render",
+]

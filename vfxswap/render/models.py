@@ -58,7 +58,7 @@ class Shelf:
         """`nets` are those kept from earlier renders."""
         self.nets = nets or Nets()
         self._device = device
-        self._precision = precision
+        self.precision: Precision = precision
         self._personas = tuple(personas)
         self._given: dict[str, LoadedNet] = {}
         self.used: dict[str, StoredModel] = {}
@@ -84,7 +84,7 @@ class Shelf:
         if name not in self._given:
             net = self.nets.load(stored, personas, device=self._device)
             # Anew for every render: an accelerated network remembers that memory ran out.
-            self._given[name] = LoadedNet(stored.card, accelerated(net, precision=self._precision))
+            self._given[name] = LoadedNet(stored.card, accelerated(net, precision=self.precision))
             self.used[name] = stored
         return self._given[name]
 

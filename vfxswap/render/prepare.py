@@ -3,42 +3,105 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from vfxswap.effects.base import Frame
-from vfxswap.errors import JobError, OutputError, PlateError
+import torch
+
+import vfxswap
+from vfxswap.effects.base import Frame, Prepared
+from vfxswap.errors import CancelledError, JobError, OutputError, PlateError
 from vfxswap.geometry import Face
+from vfxswap.io.prepared import PreparedEffect, read_prepared, write_prepared
 from vfxswap.io.tracks import Tracks, read_tracks, write_tracks
 from vfxswap.job import Job
+from vfxswap.nets.run import Precision
 from vfxswap.render.device import pick_device, torch_threads
-from vfxswap.render.frame import frame_seed
+from vfxswap.render.frame import Step, frame_seed
 from vfxswap.render.models import Nets
 from vfxswap.render.plan import Plan, Unit, open_job
-from vfxswap.render.report import Listener, silent
+from vfxswap.render.report import Event, Listener, silent
 from vfxswap.render.tracking import track, tracker_model
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What `prepare_shot` left on disk, None for what the job does not need; and the tracks."""
+
+    tracks_file: Path | None
+    tracks: Tracks | None
+    prepared_file: Path | None
+
+
 def prepare(
-    plan: Plan, *, progress: Listener, cancel: threading.Event
+    plan: Plan, *, progress: Listener, cancel: threading.Event, must_store: bool = False
 ) -> tuple[Plan, Tracks | None]:
     """Tracks of the shot (None when no effect looks at faces) and the plan with what each effect
     prepared.
 
     A tracks file that the job names is read; if it is not there yet it is written. Without one,
     tracks are kept beside the output and used again while plate, frames and weights are the
-    same; an artist's edits in them stay. Raises JobError, ModelError, PlateError, OutputError,
-    CancelledError.
+    same; an artist's edits in them stay. What effects prepare is kept beside the output as well
+    (`prepared_path`) and used again while nothing that it depends on has changed. With
+    `must_store` a file that cannot be written is an error, else the work is done again next time.
+    Raises JobError, ModelError, PlateError, OutputError, CancelledError.
     """
-    tracks = _tracks(plan, progress, cancel) if _sees_faces(plan) else None
-    steps = []
-    for step in plan.steps:
-        prepared = step.effect.prepare(_frames(plan, tracks))
-        steps.append(replace(step, prepared=prepared))
-    return replace(plan, steps=tuple(steps)), tracks
+    tracks = _tracks(plan, progress, cancel, must_store) if _sees_faces(plan) else None
+    path = prepared_path(plan)
+    kept = read_prepared(path)
+    results: list[PreparedEffect | None] = []
+    for place, step in enumerate(plan.steps):
+        earlier = kept[place] if place < len(kept) else None
+        if earlier is None or earlier.key != _key(plan, step, tracks):
+            values = _plain(step.effect.prepare(_frames(plan, tracks, progress, cancel)))
+            earlier = None
+            if values:
+                key = _key(plan, step, tracks)
+                earlier = PreparedEffect(effect=step.effect.name, key=key, values=values)
+        results.append(earlier)
+    if any(results) and tuple(results) != kept:
+        try:
+            write_prepared(path, results)
+        except OutputError:
+            if must_store:
+                raise
+    steps = tuple(
+        replace(step, prepared=result.values if result else {})
+        for step, result in zip(plan.steps, results, strict=True)
+    )
+    return replace(plan, steps=steps), tracks
+
+
+def prepare_shot(
+    job: Job,
+    *,
+    device: str = "auto",
+    precision: Precision = "half",
+    threads: int | None = None,
+    progress: Listener = silent,
+    cancel: threading.Event | None = None,
+    nets: Nets | None = None,
+) -> Preparation:
+    """Everything of a job that needs the whole shot, on disk, so that renders of its frames find
+    it there. Frames that cannot be read are told to `progress` and left to the render to fail.
+
+    Raises what `render` raises before its first frame.
+    """
+    with torch_threads(threads), torch.inference_mode():
+        plan = open_job(job, device=pick_device(device), precision=precision, nets=nets)
+        plan, tracks = prepare(
+            plan, progress=progress, cancel=cancel or threading.Event(), must_store=True
+        )
+    return Preparation(
+        tracks_file=None if tracks is None else tracks_path(plan),
+        tracks=tracks,
+        prepared_file=prepared_path(plan) if any(s.prepared for s in plan.steps) else None,
+    )
 
 
 def track_shot(
@@ -83,18 +146,26 @@ def faces_of(tracks: Tracks | None, unit: Unit) -> tuple[Face, ...]:
 
 def tracks_path(plan: Plan) -> Path:
     """Where the tracks of a job lie: as it says, or beside its output."""
-    if plan.job.tracks:
-        return Path(plan.job.tracks)
+    return Path(plan.job.tracks) if plan.job.tracks else _beside_output(plan, ".tracks.json")
+
+
+def prepared_path(plan: Plan) -> Path:
+    """Where what the effects of a job prepared lies: beside its output, since jobs may share
+    tracks but not outputs."""
+    return _beside_output(plan, ".prepared.json.gz")
+
+
+def _beside_output(plan: Plan, suffix: str) -> Path:
     output = Path(plan.output.pattern.replace("%V", "").replace("%v", ""))
     stem = re.sub(r"[._-]*(%0?\d*d|\$F\d*|[#@]+)", "", output.stem).strip("._-") or "shot"
-    return output.with_name(f"{stem}.tracks.json")
+    return output.with_name(f"{stem}{suffix}")
 
 
 def _sees_faces(plan: Plan) -> bool:
     return any(step.effect.needs_faces for step in plan.steps)
 
 
-def _tracks(plan: Plan, progress: Listener, cancel: threading.Event) -> Tracks:
+def _tracks(plan: Plan, progress: Listener, cancel: threading.Event, must_store: bool) -> Tracks:
     path = tracks_path(plan)
     there = path.is_file()
     if plan.job.tracks and there:
@@ -109,7 +180,7 @@ def _tracks(plan: Plan, progress: Listener, cancel: threading.Event) -> Tracks:
     try:
         write_tracks(path, tracks)
     except OutputError:
-        if plan.job.tracks:
+        if plan.job.tracks or must_store:
             raise
     return tracks
 
@@ -136,24 +207,70 @@ def _holds_edits(path: Path) -> bool:
 
 def plate_state(plan: Plan) -> str:
     """Hash of what tracking depends on: frames, sizes and times of the files, and the weights."""
-    digest = hashlib.sha256(tracker_model().sha256.encode())
+    return _state(plan, tracker_model().sha256)
+
+
+def _state(plan: Plan, mark: str) -> str:
+    digest = hashlib.sha256(mark.encode())
     for unit in plan.units(plan.prepare_frames):
         try:
             stat = unit.source.stat()
-            said = f"{unit.frame} {unit.view} {stat.st_size} {stat.st_mtime_ns}\n"
+            # Microseconds: file servers and systems keep unlike fractions below them.
+            said = f"{unit.frame} {unit.view} {stat.st_size} {stat.st_mtime_ns // 1000}\n"
         except OSError:
             said = f"{unit.frame} {unit.view} missing\n"
         digest.update(said.encode())
     return digest.hexdigest()
 
 
-def _frames(plan: Plan, tracks: Tracks | None) -> Iterator[Frame]:
+def _key(plan: Plan, step: Step, tracks: Tracks | None) -> str:
+    """Hash of what an effect's preparation depends on. Neither folders nor the device are in it,
+    so that all machines of a farm work with what one of them prepared."""
+    job = plan.job
+    seen = None if tracks is None else tracks.model_dump(mode="json", exclude={"state"})
+    content = {
+        "version": vfxswap.__version__,
+        "effect": step.effect.name,
+        "settings": dict(step.spec.settings),
+        "models": {name: m.card.weights_sha256 for name, m in plan.shelf.used.items()},
+        "precision": plan.shelf.precision,
+        "seed": job.seed,
+        "plate": _state(plan, ""),
+        "picture": [job.plate.part, job.plate.layer, job.plate.color_space],
+        "color": [plan.color.fingerprint, plan.color.working],
+        "tracks": None if seen is None else _sha256(seen),
+    }
+    return _sha256(content)
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(prepared: Prepared) -> dict[str, Any]:
+    """As a file gives it back, so that it matters to no pixel who prepared."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(prepared), allow_nan=False))
+    return plain
+
+
+def _frames(
+    plan: Plan, tracks: Tracks | None, progress: Listener, cancel: threading.Event
+) -> Iterator[Frame]:
     """Every readable frame of the shot in order, as effects see it; read as they are asked for."""
-    for unit in plan.units(plan.prepare_frames):
+    units = plan.units(plan.prepare_frames)
+    wanted = set(plan.frames)
+    for done, unit in enumerate(units, 1):
+        if cancel.is_set():
+            raise CancelledError("cancelled while preparing")
         try:
             image = plan.read(unit)
+            plan.check_size(image, unit)
             faces = faces_of(tracks, unit)
-        except PlateError:
+        except PlateError as error:
+            if tracks is None and unit.frame in wanted:  # else tracking told it
+                said = (unit.frame, unit.view, str(error))
+                progress(Event("prepare", "failed", done, len(units), *said, error=error))
             continue
         part = image.part
         yield Frame(
@@ -166,3 +283,4 @@ def _frames(plan: Plan, tracks: Tracks | None) -> Iterator[Frame]:
             view=unit.view,
             faces=faces,
         )
+        progress(Event("prepare", "done", done, len(units), unit.frame, unit.view))
