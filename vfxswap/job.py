@@ -61,6 +61,34 @@ class EffectSpec(Settings):
     )
 
 
+class Tracking(Settings):
+    """How faces are found and followed."""
+
+    min_face_px: int = Field(
+        default=48,
+        ge=16,
+        description="Smallest face (larger side of its landmarks' box), in square plate pixels.",
+        json_schema_extra={"unit": "px"},
+    )
+    min_score: float = Field(
+        default=0.3, ge=0, le=1, description="Faces that the detector is less sure of are dropped."
+    )
+    max_faces: int = Field(default=16, ge=1, le=64, description="Most faces on one frame.")
+    smooth: bool = Field(default=True, description="Steady the landmarks over time, without delay.")
+    max_gap_frames: int = Field(
+        default=4,
+        ge=0,
+        le=1000,
+        description="A face lost for at most so long is filled in, with fading confidence.",
+    )
+    find_cuts: bool = Field(
+        default=True, description="Look for cuts: no face is followed across one."
+    )
+    cuts: tuple[int, ...] = Field(
+        default=(), description="Frames at which another take begins, beside those found."
+    )
+
+
 class ColorSettings(Settings):
     """Colour management of the job."""
 
@@ -101,6 +129,7 @@ class Job(Settings):
     )
     color: ColorSettings = Field(default=ColorSettings(), description="Colour management.")
     tracks: str = Field(default="", description="Tracks file of the shot.")
+    tracking: Tracking = Field(default=Tracking(), description="How the shot is tracked.")
     revocations: str = Field(
         default="", description="Revocation list, honoured beside $VFXSWAP_REVOCATIONS."
     )

@@ -7,11 +7,12 @@ import skimage.data
 import torch
 from numpy.typing import NDArray
 
-from vfxswap.align.detect import DetectSettings, detect
+from vfxswap.align.detect import detect
 from vfxswap.align.pose import LandmarkFinder, View
 from vfxswap.color import to_net
 from vfxswap.geometry import Face
 from vfxswap.io.weights import find_model, load_net
+from vfxswap.job import Tracking
 from vfxswap.ops.convert import to_tensor
 from vfxswap.synth.crops import LANDMARK_CROPS, CropRecipe, render_crops
 
@@ -110,9 +111,9 @@ def test_a_face_does_not_depend_on_the_others(net: LandmarkFinder, plate: Plate)
 
 
 def test_small_faces_are_left_out_when_not_wanted(net: LandmarkFinder, plate: Plate) -> None:
-    found = detect(view(plate.linear), net, DetectSettings(max_faces=1))
+    found = detect(view(plate.linear), net, Tracking(max_faces=1))
     assert len(found) == 1
-    larger = detect(view(plate.linear), net, DetectSettings(min_face_px=110))
+    larger = detect(view(plate.linear), net, Tracking(min_face_px=110))
     assert all(float(np.ptp(f.points[:68], axis=0).max()) > 90 for f in larger)
 
 

@@ -134,7 +134,7 @@ def test_tracks_of_another_shot_are_refused(
     [
         ("{", "broken JSON"),
         ("[]", "not a tracks file"),
-        ('{"format": "vfxswap-tracks", "version": 2}', "version 2"),
+        ('{"format": "vfxswap-tracks", "version": 3}', "version 3"),
         ('{"format": "vfxswap-tracks", "version": 1}', "plate"),
     ],
 )
@@ -160,3 +160,11 @@ def test_when_tracks_cannot_be_written_then_nothing_is_left(tmp_path: Path) -> N
     with pytest.raises(OutputError, match="cannot be written"):
         write_tracks(tmp_path / "file" / "t.json", tracks())
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_tracks_of_version_1_are_read_and_have_no_cuts(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    write_tracks(path, tracks())
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
+    assert read_tracks(path) == tracks()
+    assert read_tracks(path).cuts == {}

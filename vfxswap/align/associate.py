@@ -41,17 +41,18 @@ def associate(
     pixel_aspect: float = 1.0,
     gate: float = GATE,
     patience_frames: int = PATIENCE_FRAMES,
+    first_id: int = 0,
 ) -> dict[int, tuple[Face, ...]]:
     """The faces of a shot with ids renewed, frame by frame in order; faces ordered by id.
 
     Faces are joined to those seen before, where these would be now at the speed they had,
     nearest pairs first. `gate` (see `distance`) widens by half for every frame a face was
-    missing, up to twice. New ids are given from 0 up, from left to right. The result depends on
-    nothing but the faces: their order within a frame does not matter.
+    missing, up to twice. New ids are given from `first_id` up, from left to right. The result
+    depends on nothing but the faces: their order within a frame does not matter.
     """
     seen: list[_Seen] = []
     result: dict[int, tuple[Face, ...]] = {}
-    next_id = 0
+    next_id = first_id
     for frame in sorted(frames):
         faces = sorted(frames[frame], key=lambda f: tuple(f.points.mean(0)))
         seen = [s for s in seen if frame - s.frame <= patience_frames]

@@ -6,14 +6,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from vfxswap.align.localise import localise
 from vfxswap.align.pose import LandmarkFinder, Pose, View, cut, in_square
 from vfxswap.geometry import Array, Face
-from vfxswap.settings import Settings
+from vfxswap.job import Tracking
 
 SCANNED_FACE_PX: Final = 16
 SCAN_STRIDE: Final = 4
@@ -24,21 +23,6 @@ _PROPOSAL_SCORE: Final = 0.3
 _FIRST_LOOK_SCORE: Final = 0.05
 
 
-class DetectSettings(Settings):
-    """What counts as a face."""
-
-    min_face_px: int = Field(
-        default=48,
-        ge=16,
-        description="Smallest face (larger side of its landmarks' box), in square plate pixels.",
-        json_schema_extra={"unit": "px"},
-    )
-    min_score: float = Field(
-        default=0.3, ge=0.0, le=1.0, description="Faces below this score are dropped."
-    )
-    max_faces: int = Field(default=16, ge=1, le=64, description="Most faces on one frame.")
-
-
 class Proposal(NamedTuple):
     """A place where the scanner sees a face, and how sure it is (0…1)."""
 
@@ -46,15 +30,13 @@ class Proposal(NamedTuple):
     score: float
 
 
-def detect(
-    view: View, net: LandmarkFinder, settings: DetectSettings | None = None
-) -> tuple[Face, ...]:
+def detect(view: View, net: LandmarkFinder, settings: Tracking | None = None) -> tuple[Face, ...]:
     """The faces of a picture in plate pixels, best first; `id` is the rank.
 
     Landmarks are those of `localise`. Deterministic: a face's numbers do not depend on the other
     faces. Rolls up to about 40° and yaws up to about 60° are found.
     """
-    settings = settings or DetectSettings()
+    settings = settings or Tracking()
     proposals = propose(view, net, settings)
     refined = _refined(view, [p.pose for p in proposals], net)
     kept: list[tuple[float, Array]] = []
@@ -76,7 +58,7 @@ def detect(
     return tuple(found)
 
 
-def propose(view: View, net: LandmarkFinder, settings: DetectSettings) -> list[Proposal]:
+def propose(view: View, net: LandmarkFinder, settings: Tracking) -> list[Proposal]:
     """Places worth a closer look, best first, at most two for each face wanted."""
     proposals: list[Proposal] = []
     for picture, scale in _pyramid(view, settings.min_face_px):

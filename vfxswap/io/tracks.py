@@ -1,18 +1,21 @@
 """Tracks of a shot as a JSON file that an artist can correct.
 
-The file holds, beside `"format": "vfxswap-tracks"` and `"version": 1`,
+The file holds, beside `"format": "vfxswap-tracks"` and `"version": 2`,
 
 * `plate`: which plate was tracked: file pattern (name without folder, frame number as `#`),
   frame range, width and height of the display window, pixel aspect;
 * `model`: name and SHA-256 of the landmark weights;
 * `state`: hash of the plate's files at tracking time, "" where nobody keeps track of it;
+* `cuts`: view → frames at which another take begins;
 * `automatic`: view → frame → list of faces. A face has `id` (one performer through the shot),
   `score` 0…1, `points` 70 × [x, y] in plate pixels (x right, y down, centres at +0.5; iBUG-68,
   then the subject's right and left pupil) and `confidence` 70 × 0…1. A tracked frame without a
-  face is an empty list; a frame that is absent was not tracked;
+  face is an empty list; a frame that is absent was not tracked. A face that was not seen but
+  filled in between two sightings has confidence and score halved for each frame to the nearer;
 * `edits`: view → frame → list of corrections, in the same words, never touched by tracking.
 
-Edits win over `automatic` on reading. The view of a single-view plate is `""`.
+Edits win over `automatic` on reading. Version 1 had no cuts and is read as well. The view of a
+single-view plate is `""`.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from vfxswap.geometry import LANDMARK_COUNT, Face
 from vfxswap.settings import Settings, validated
 
 FORMAT: Final = "vfxswap-tracks"
-VERSION: Final = 1
+VERSION: Final = 2
 
 Point = tuple[FiniteFloat, FiniteFloat]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -149,10 +152,11 @@ class Tracks(Settings):
     """All faces of a shot. Immutable; `with_automatic` and `with_edit` give changed copies."""
 
     format: Literal["vfxswap-tracks"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     plate: PlateIdentity
     model: TrackerModel = TrackerModel()
     state: str = ""
+    cuts: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     automatic: dict[str, dict[int, tuple[FaceRecord, ...]]] = Field(default_factory=dict)
     edits: dict[str, dict[int, tuple[FaceEdit, ...]]] = Field(default_factory=dict)
 
@@ -163,13 +167,15 @@ class Tracks(Settings):
         faces: Mapping[str, Mapping[int, Iterable[Face]]],
         *,
         model: TrackerModel,
+        cuts: Mapping[str, Iterable[int]] | None = None,
     ) -> Self:
-        """Tracks from faces by view and frame, in plate pixels."""
+        """Tracks from faces by view and frame, in plate pixels, and cuts by view."""
         automatic = {
             view: {n: tuple(FaceRecord.of(f) for f in found) for n, found in by_frame.items()}
             for view, by_frame in faces.items()
         }
-        return cls(plate=plate, model=model, automatic=automatic)
+        begins = {view: tuple(frames) for view, frames in (cuts or {}).items()}
+        return cls(plate=plate, model=model, automatic=automatic, cuts=begins)
 
     def covers(self, frame: int, view: str = "") -> bool:
         """Whether this frame was tracked or edited."""
@@ -211,6 +217,8 @@ def read_tracks(path: Path, *, plate: PlateIdentity | None = None) -> Tracks:
         raise JobError("not a tracks file", got=f"broken JSON ({error})", file=path) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise JobError("not a tracks file", wanted=f'"format": "{FORMAT}"', file=path)
+    if data.get("version") == 1:
+        data["version"] = VERSION
     if data.get("version") != VERSION:
         got = f"version {data.get('version')}"
         raise JobError("tracks of another version", got=got, wanted=f"version {VERSION}", file=path)

@@ -1,18 +1,24 @@
-"""Tracks a shot: faces found on every frame, followed over time."""
+"""Tracks a shot: faces found on every frame, followed over time, steadied."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 
 from vfxswap.align.associate import associate
-from vfxswap.align.detect import DetectSettings, detect
+from vfxswap.align.cuts import find_cuts, scenes, thumbnail
+from vfxswap.align.detect import detect
+from vfxswap.align.gaps import gaps
+from vfxswap.align.localise import localise
 from vfxswap.align.pose import LandmarkFinder, View
+from vfxswap.align.smooth import smooth
 from vfxswap.color import to_net
 from vfxswap.errors import CancelledError, PlateError
-from vfxswap.geometry import Face
+from vfxswap.geometry import Array, Face
 from vfxswap.image import Image
 from vfxswap.io.tracks import TrackerModel, Tracks
 from vfxswap.ops.convert import to_tensor
@@ -21,6 +27,10 @@ from vfxswap.render.plan import Plan, Unit
 from vfxswap.render.report import Event, EventKind, Listener
 
 STAGE = "landmarks"
+SECOND_LOOK = 0.5
+"""Share of the wanted score at which a face is believed where its track expects it."""
+
+Found = dict[int, tuple[Face, ...]]
 
 
 def tracker_model() -> TrackerModel:
@@ -29,52 +39,121 @@ def tracker_model() -> TrackerModel:
     return TrackerModel(name=card.name, sha256=card.weights_sha256)
 
 
-def track(
-    plan: Plan,
-    *,
-    progress: Listener,
-    cancel: threading.Event,
-    settings: DetectSettings | None = None,
-) -> Tracks:
+def track(plan: Plan, *, progress: Listener, cancel: threading.Event) -> Tracks:
     """Faces of the whole shot, handles included, with ids that follow the performers.
 
+    Frames are looked at one by one; then faces are followed from cut to cut, looked for again
+    where their track expects them, filled in where they stay lost for a few frames, and steadied.
     Frames that cannot be read are reported and stay out of the tracks; absent handles are no
     error. Raises ModelError, CancelledError.
     """
     loaded = Shelf(plan.device, nets=plan.shelf.nets).for_stage(STAGE)
     net = cast(LandmarkFinder, loaded.net)
-    units = plan.units(plan.prepare_frames)
-    wanted = set(plan.frames)
-    found: dict[str, dict[int, tuple[Face, ...]]] = {view: {} for view in plan.views}
+    look = _Look(plan, net, progress, cancel)
+    with torch.inference_mode():
+        look.at_every_frame()
+        cuts = {view: look.cuts(view) for view in plan.views}
+        joined = {view: look.followed(view, cuts[view]) for view in plan.views}
+    model = TrackerModel(name=loaded.card.name, sha256=loaded.card.weights_sha256)
+    return Tracks.of(plan.identity, joined, model=model, cuts=cuts)
 
-    def say(
-        kind: EventKind, done: int, unit: Unit | None = None, error: PlateError | None = None
+
+@dataclass(eq=False)
+class _Look:
+    """What was seen, by view and frame."""
+
+    plan: Plan
+    net: LandmarkFinder
+    progress: Listener
+    cancel: threading.Event
+    found: dict[str, Found] = field(default_factory=dict)
+    units: dict[tuple[str, int], Unit] = field(default_factory=dict)
+    thumbnails: dict[str, dict[int, Array]] = field(default_factory=dict)
+
+    def at_every_frame(self) -> None:
+        units = self.plan.units(self.plan.prepare_frames)
+        wanted = set(self.plan.frames)
+        self._say("begin", 0, len(units))
+        for done, unit in enumerate(units, 1):
+            self._stop_if_asked()
+            if unit.frame not in wanted and not unit.source.exists():
+                self._say("skipped", done, len(units), unit)
+                continue
+            try:
+                view = self._read(unit)
+            except PlateError as error:
+                self._say("failed", done, len(units), unit, error)
+                continue
+            self.units[unit.view, unit.frame] = unit
+            seen = detect(view, self.net, self.plan.job.tracking)
+            self.found.setdefault(unit.view, {})[unit.frame] = seen
+            self.thumbnails.setdefault(unit.view, {})[unit.frame] = thumbnail(view)
+            self._say("done", done, len(units), unit)
+
+    def cuts(self, view: str) -> tuple[int, ...]:
+        """Frames at which another take begins."""
+        tracking = self.plan.job.tracking
+        found = find_cuts(self.thumbnails.get(view, {})) if tracking.find_cuts else ()
+        return tuple(sorted({*found, *tracking.cuts}))
+
+    def followed(self, view: str, cuts: Iterable[int]) -> Found:
+        """The faces of a view with ids, take by take."""
+        tracking, aspect = self.plan.job.tracking, self.plan.identity.pixel_aspect
+        seen = self.found.get(view, {})
+        result: Found = {}
+        first_id = 0
+        for take in scenes(seen, cuts):
+            faces = associate({n: seen[n] for n in take}, pixel_aspect=aspect, first_id=first_id)
+            first_id = max([first_id, *(f.id + 1 for each in faces.values() for f in each)])
+            faces = _with(faces, self._found_again(view, faces))
+            faces = _with(faces, self._gaps(faces))
+            result |= smooth(faces, pixel_aspect=aspect) if tracking.smooth else faces
+        return result
+
+    def _found_again(self, view: str, faces: Found) -> Found:
+        """Faces that a closer look finds where their tracks lead."""
+        least = SECOND_LOOK * self.plan.job.tracking.min_score
+        again: Found = {}
+        for frame, expected in self._gaps(faces).items():
+            self._stop_if_asked()
+            picture = self._read(self.units[view, frame])
+            looked = [localise(picture, face, self.net) for face in expected]
+            again[frame] = tuple(face for face in looked if face.score >= least)
+        return again
+
+    def _gaps(self, faces: Found) -> Found:
+        return gaps(
+            faces,
+            max_gap_frames=self.plan.job.tracking.max_gap_frames,
+            pixel_aspect=self.plan.identity.pixel_aspect,
+        )
+
+    def _read(self, unit: Unit) -> View:
+        image = self.plan.read(unit)
+        return _view(image, self.plan, self.plan.color_space(image, unit.source).space)
+
+    def _stop_if_asked(self) -> None:
+        if self.cancel.is_set():
+            raise CancelledError("cancelled while tracking")
+
+    def _say(
+        self,
+        kind: EventKind,
+        done: int,
+        total: int,
+        unit: Unit | None = None,
+        error: PlateError | None = None,
     ) -> None:
         message = "" if error is None else str(error)
         frame, view = (None, "") if unit is None else (unit.frame, unit.view)
-        progress(Event("prepare", kind, done, len(units), frame, view, message, error=error))
+        self.progress(Event("prepare", kind, done, total, frame, view, message, error=error))
 
-    say("begin", 0)
-    with torch.inference_mode():
-        for done, unit in enumerate(units, 1):
-            if cancel.is_set():
-                raise CancelledError("cancelled while tracking")
-            if unit.frame not in wanted and not unit.source.exists():
-                say("skipped", done, unit)
-                continue
-            try:
-                image = plan.read(unit)
-                space = plan.color_space(image, unit.source).space
-                view = _view(image, plan, space)
-            except PlateError as error:
-                say("failed", done, unit, error)
-                continue
-            found[unit.view][unit.frame] = detect(view, net, settings)
-            say("done", done, unit)
-    aspect = plan.identity.pixel_aspect
-    joined = {view: associate(faces, pixel_aspect=aspect) for view, faces in found.items()}
-    model = TrackerModel(name=loaded.card.name, sha256=loaded.card.weights_sha256)
-    return Tracks.of(plan.identity, joined, model=model)
+
+def _with(faces: Found, more: Found) -> Found:
+    return {
+        frame: tuple(sorted((*seen, *more.get(frame, ())), key=lambda face: face.id))
+        for frame, seen in faces.items()
+    }
 
 
 def _view(image: Image, plan: Plan, space: str) -> View:
