@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vfxswap.render.checks import Finding, check
-from vfxswap.render.loop import render
+from vfxswap.render.loop import Session, render
 from vfxswap.render.models import Nets
 from vfxswap.render.prepare import Preparation, prepare_shot
 from vfxswap.render.report import Event, Failure, Report, Written
@@ -15,6 +15,7 @@ __all__ = [
     "Nets",
     "Preparation",
     "Report",
+    "Session",
     "Written",
     "check",
     "prepare_shot",

@@ -60,22 +60,65 @@ def render(
     Raises JobError, ModelError, ConsentError and ColorError before anything is written, and
     PlateError when no frame can be read.
     """
-    cancel = cancel or threading.Event()
-    with torch_threads(threads) as in_force, torch.inference_mode():
-        plan = open_job(job, device=pick_device(device), precision=precision, nets=nets)
-        units = plan.units(_chosen(plan, frames))
-        prepare_output(units)
-        plan, tracks = prepare(plan, progress=progress, cancel=cancel)
-        return _Loop(
-            plan,
-            tracks,
-            units,
-            progress,
-            cancel,
-            skip_existing=skip_existing,
-            overwrite=overwrite,
-            threads=in_force,
-        ).run()
+    session = Session(job, device=device, precision=precision, threads=threads, nets=nets)
+    return session.render(
+        frames,
+        skip_existing=skip_existing,
+        overwrite=overwrite,
+        progress=progress,
+        cancel=cancel,
+    )
+
+
+class Session:
+    """A job that was opened once and renders any of its frames, as often as it is asked to, with
+    the pixels that `render` gives. For one render at a time.
+
+    What changes on disk after the first render (tracks, weights, cards) is not seen.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        device: str = "auto",
+        precision: Precision = "half",
+        threads: int | None = None,
+        nets: Nets | None = None,
+    ) -> None:
+        """Parameters and errors are those of `render`."""
+        self._threads = threads
+        with torch_threads(threads), torch.inference_mode():
+            self._plan = open_job(job, device=pick_device(device), precision=precision, nets=nets)
+        self._prepared: tuple[Plan, Tracks | None] | None = None
+
+    def render(
+        self,
+        frames: Sequence[int] | None = None,
+        *,
+        skip_existing: bool = False,
+        overwrite: bool = True,
+        progress: Listener = silent,
+        cancel: threading.Event | None = None,
+    ) -> Report:
+        """Parameters and errors are those of `render`; the first call prepares the shot."""
+        cancel = cancel or threading.Event()
+        with torch_threads(self._threads) as in_force, torch.inference_mode():
+            units = self._plan.units(_chosen(self._plan, frames))
+            prepare_output(units)
+            if self._prepared is None:
+                self._prepared = prepare(self._plan, progress=progress, cancel=cancel)
+            plan, tracks = self._prepared
+            return _Loop(
+                plan,
+                tracks,
+                units,
+                progress,
+                cancel,
+                skip_existing=skip_existing,
+                overwrite=overwrite,
+                threads=in_force,
+            ).run()
 
 
 @dataclass(frozen=True, eq=False)
