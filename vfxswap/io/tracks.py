@@ -51,19 +51,29 @@ class PlateIdentity(Settings):
     frames: str = Field(description="Tracked frame range, as in 1001-1100.")
     width: int = Field(gt=0, description="Width of the display window.")
     height: int = Field(gt=0, description="Height of the display window.")
+    x: int = Field(default=0, description="First column of the display window.")
+    y: int = Field(default=0, description="First row of the display window.")
     pixel_aspect: float = Field(default=1.0, gt=0, description="Width of a pixel over its height.")
 
     @classmethod
     def of(
-        cls, pattern: str, frames: str, *, size: tuple[int, int], pixel_aspect: float = 1.0
+        cls,
+        pattern: str,
+        frames: str,
+        *,
+        size: tuple[int, int],
+        origin: tuple[int, int] = (0, 0),
+        pixel_aspect: float = 1.0,
     ) -> Self:
         """Identity of a plate named by any pattern (`#`, `@`, `%04d`, `$F4`) or one file;
-        size = (width, height) of the display window."""
+        size = (width, height) and origin = (x, y) of the display window."""
         return cls(
             pattern=_FRAME_TOKEN.sub("#", Path(pattern).name),
             frames=frames,
             width=size[0],
             height=size[1],
+            x=origin[0],
+            y=origin[1],
             pixel_aspect=pixel_aspect,
         )
 

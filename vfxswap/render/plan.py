@@ -204,6 +204,7 @@ def identity_of(job: Job, image: Image, frames: Sequence[int]) -> PlateIdentity:
         job.plate.pattern,
         format_frames(sorted(frames)),
         size=(window.width, window.height),
+        origin=(window.x, window.y),
         pixel_aspect=image.part.pixel_aspect,
     )
 
