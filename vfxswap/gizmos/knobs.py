@@ -1,0 +1,123 @@
+"""Settings of an effect as Nuke's user knobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vfxswap.errors import JobError
+from vfxswap.gizmos.nk import number, quoted
+
+Lines = list[tuple[str, str]]
+"""Pairs of a knob's name and Tcl text, as in a node's body."""
+
+PREFIX = "vfx_"
+
+STRING, FILE, INT, ENUMERATION, BOOL, DOUBLE = 1, 2, 3, 4, 6, 7
+TAB, PYTHON, TEXT, LINK, MULTILINE = 20, 22, 26, 41, 43
+
+
+def user_knob(
+    kind: int,
+    name: str,
+    *,
+    label: str | None = None,
+    tip: str = "",
+    options: Iterable[str] = (),
+    limits: tuple[float, float] | None = None,
+    text: str | None = None,
+    flags: str = "",
+    value: str | None = None,
+) -> Lines:
+    """An addUserKnob line, and the line of its value (Tcl text) where it has one."""
+    words = [str(kind), name]
+    if label is not None:
+        words += ["l", quoted(label)]
+    if tip:
+        words += ["t", quoted(tip)]
+    words += flags.split()
+    if limits is not None:
+        words += ["R", number(limits[0]), number(limits[1])]
+    if options := tuple(options):
+        words += ["M", "{" + " ".join(map(quoted, options)) + "}"]
+    if text is not None:
+        words += ["T", quoted(text)]
+    lines = [("addUserKnob", f"{{{' '.join(words)}}}")]
+    return lines if value is None else [*lines, (name, value)]
+
+
+def setting_knob(setting: Mapping[str, Any]) -> Lines:
+    """The knob of a setting, as `describe` tells it.
+
+    Raises JobError for a setting of a form that no knob can hold.
+    """
+    name, default = PREFIX + setting["name"], setting.get("default")
+    label, tip = label_of(setting), tip_of(setting)
+    limits = (
+        (setting["minimum"], setting["maximum"])
+        if "minimum" in setting and "maximum" in setting
+        else None
+    )
+    kind = _type(setting)
+    if "enum" in setting:
+        options = [str(option) for option in setting["enum"]]
+        return user_knob(
+            ENUMERATION, name, label=label, tip=tip, options=options, value=quoted(str(default))
+        )
+    if kind == "boolean":
+        value = "true" if default else "false"
+        return user_knob(BOOL, name, label=label, tip=tip, flags="+STARTLINE", value=value)
+    if kind in ("integer", "number"):
+        return user_knob(
+            INT if kind == "integer" else DOUBLE,
+            name,
+            label=label,
+            tip=tip,
+            limits=limits,
+            value=number(default or 0),
+        )
+    if kind == "string":
+        return user_knob(STRING, name, label=label, tip=tip, value=quoted(default or ""))
+    if kind in ("object", "array"):
+        text = _lines_of(default)
+        return user_knob(MULTILINE, name, label=label, tip=tip, value=quoted(text))
+    raise JobError(
+        f"setting {setting['name']} has no knob",
+        got=json.dumps(dict(setting)),
+        wanted="a number, switch, string, choice, list or table",
+    )
+
+
+def label_of(setting: Mapping[str, Any]) -> str:
+    """`matte_grow_px` in px is "matte grow (px)"."""
+    name, unit = str(setting["name"]), setting.get("unit", "")
+    words = name.removesuffix(f"_{unit}").replace("_", " ")
+    return f"{words} ({unit})" if unit else words
+
+
+def tip_of(setting: Mapping[str, Any]) -> str:
+    """What it does, its range, and how it is written."""
+    sentences = [str(setting["help"])]
+    unit = f" {setting['unit']}" if "unit" in setting else ""
+    if "minimum" in setting and "maximum" in setting:
+        low, high = number(setting["minimum"]), number(setting["maximum"])
+        sentences.append(f"{low} to {high}{unit}.")
+    kind = _type(setting)
+    if kind == "object":
+        sentences.append("Lines of name=value.")
+    elif kind == "array":
+        sentences.append("One value a line.")
+    if setting["keyframes"]:
+        sentences.append("May be animated.")
+    return " ".join(sentences)
+
+
+def _type(setting: Mapping[str, Any]) -> str:
+    return str(setting.get("type", ""))
+
+
+def _lines_of(default: Any) -> str:
+    if isinstance(default, Mapping):
+        return "\n".join(f"{name}={value}" for name, value in default.items())
+    return "\n".join(map(str, default or ()))
