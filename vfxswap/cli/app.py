@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import vfxswap
-from vfxswap.cli import catalogue, effect, install, jobs, making, worker
+from vfxswap.cli import catalogue, effect, install, jobs, making, tracks, worker
 from vfxswap.errors import VfxSwapError
 from vfxswap.memory import keep_freed_memory
 
@@ -40,7 +40,9 @@ def application(given: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     effect.add_commands(app, chosen=given[0] if given else "")
     jobs.add_commands(app)
+    tracks.add_commands(app, chosen=given[0] if given else "")
     catalogue.add_commands(app)
+    submit.add_commands(app, given=given)
     worker.add_commands(app)
     install.add_commands(app)
     making.add_commands(app, chosen=tuple(given[:2]))

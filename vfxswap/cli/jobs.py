@@ -1,4 +1,4 @@
-"""Commands on jobs and tracks: render, prepare, check, track."""
+"""Commands on jobs: render, prepare, check."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ JobArgument = Annotated[
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Adds render, prepare, check and track."""
+    """Adds render, prepare and check."""
     app.command("render")(_render)
     app.command("prepare")(_prepare)
     app.command("check")(_check)
-    app.command("track")(_track)
 
 
 def _render(
@@ -103,58 +102,6 @@ def _check(
     Files, colour spaces, settings at every key, models, consent, output, disk space.
     """
     raise typer.Exit(run.say_findings(_read(job, show), as_json=json))
-
-
-def _track(
-    plate: Annotated[
-        str, typer.Argument(help="Plate (plate.#.exr), or a job file whose tracks are wanted.")
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Tracks file; else where the job says."),
-    ] = None,
-    frames: run.Frames = "",
-    color_space: run.ColorSpace = "",
-    ocio: run.OcioConfig = "",
-    views: run.Views = "",
-    device: run.Device = "auto",
-    threads: run.Threads = None,
-    progress: run.ProgressOption = Dialect.AUTO,
-) -> None:
-    """Find and follow the faces of a shot. An artist's edits in an earlier file stay."""
-    with run.cancelled_by_signals() as cancel:
-        from vfxswap.errors import JobError
-        from vfxswap.job import Job
-        from vfxswap.render.prepare import track_shot
-        from vfxswap.settings import validated
-
-        if plate.endswith(".json"):
-            job = Job.read(plate)
-            if output is None and not job.tracks:
-                raise JobError("no tracks file is named", file=plate, wanted="--output")
-        elif output is None:
-            raise JobError("no tracks file is named", wanted="--output shot.tracks.json")
-        else:
-            data = {
-                "plate": {"pattern": plate, "color_space": color_space},
-                "frames": frames,
-                "color": {"config": ocio},
-                "views": run.words(views),
-                "output": {"pattern": str(output.with_suffix(".%V.#.exr" if views else ".#.exr"))},
-            }
-            job = validated(Job, data).resolved(Path.cwd())
-        with listener(progress) as listen:
-            tracks = track_shot(
-                job,
-                output or Path(job.tracks),
-                device=device,
-                threads=threads,
-                progress=listen,
-                cancel=cancel,
-            )
-        faces = {face.id for by in tracks.automatic.values() for f in by.values() for face in f}
-        counted = sum(len(by_frame) for by_frame in tracks.automatic.values())
-        typer.echo(f"{len(faces)} faces on {counted} frames", err=True)
 
 
 def _read(path: Path, show: str) -> Job:
