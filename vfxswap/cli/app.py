@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import vfxswap
-from vfxswap.cli import catalogue, effect, install, jobs, making, tracks, worker
+from vfxswap.cli import catalogue, effect, install, jobs, making, submit, tracks, worker
 from vfxswap.errors import VfxSwapError
 from vfxswap.memory import keep_freed_memory
 

@@ -6,12 +6,25 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vfxswap.job import Job
-from vfxswap.nets.run import Precision
-from vfxswap.render.report import Listener, silent
 from vfxswap.settings import Settings
+
+if TYPE_CHECKING:
+    from vfxswap.job import Job
+    from vfxswap.nets.run import Precision
+    from vfxswap.render.report import Listener, Report
+
+
+def _silent() -> Listener:
+    # Networks come with it, and the command line wants schedulers' options without them.
+    from vfxswap.render.report import silent
+
+    return silent
+
+
+def forget(report: Report) -> None:
+    """For a caller that needs the exit code alone."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,11 @@ class Submission:
     precision: Precision = "half"
     threads: int | None = None
     """Of one engine; None leaves it to the scheduler's module."""
-    progress: Listener = silent
+    dry_run: bool = False
+    """Say, or write, what would be submitted; submit nothing."""
+    progress: Listener = field(default_factory=_silent)
+    finished: Callable[[Report], None] = forget
+    """Told the outcome of the frames, by a scheduler that waits for them."""
     cancel: threading.Event = field(default_factory=threading.Event)
 
 

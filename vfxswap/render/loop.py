@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from vfxswap.color import Resolution
-from vfxswap.errors import EXIT_BAD_JOB, JobError, OutputError, VfxSwapError
+from vfxswap.errors import EXIT_BAD_JOB, OutputError, VfxSwapError
 from vfxswap.image import Image, Pixels
 from vfxswap.io.exr import Anomaly, find_anomalies
 from vfxswap.io.tracks import Tracks
@@ -27,7 +27,6 @@ from vfxswap.render.plan import Plan, Unit, open_job
 from vfxswap.render.prepare import faces_of, prepare
 from vfxswap.render.proxy import smaller_box, smaller_faces, smaller_image, smaller_pixels
 from vfxswap.render.report import Event, EventKind, Failure, Listener, Report, Written, silent
-from vfxswap.shot import format_frames
 
 READ_AHEAD = 2
 WRITE_BEHIND = 2
@@ -104,7 +103,7 @@ class Session:
         """Parameters and errors are those of `render`; the first call prepares the shot."""
         cancel = cancel or threading.Event()
         with torch_threads(self._threads) as in_force, torch.inference_mode():
-            units = self._plan.units(_chosen(self._plan, frames))
+            units = self._plan.units(self._plan.chosen(frames))
             prepare_output(units)
             if self._prepared is None:
                 self._prepared = prepare(self._plan, progress=progress, cancel=cancel)
@@ -308,20 +307,6 @@ class _Loop:
                 error=error,
             )
         )
-
-
-def _chosen(plan: Plan, frames: Sequence[int] | None) -> Sequence[int]:
-    if frames is None:
-        return plan.frames
-    known = set(plan.frames)
-    outside = [frame for frame in frames if frame not in known]
-    if outside:
-        raise JobError(
-            "frames are not in the job",
-            got=format_frames(outside),
-            wanted=f"frames of {format_frames(plan.frames)}",
-        )
-    return frames
 
 
 def _anomaly_note(anomaly: Anomaly) -> str:

@@ -58,6 +58,10 @@ class Plan:
     shelf: Shelf
     device: torch.device
 
+    def chosen(self, frames: Sequence[int] | None) -> Sequence[int]:
+        """`frames`, or all for None. Raises JobError for frames that are not in the job."""
+        return chosen_frames(self.frames, frames)
+
     def units(self, frames: Sequence[int]) -> list[Unit]:
         """Frames in the order given, views in order within a frame."""
         return [
@@ -139,6 +143,20 @@ def open_job(
         shelf=shelf,
         device=device,
     )
+
+
+def chosen_frames(known: Sequence[int], wanted: Sequence[int] | None) -> Sequence[int]:
+    """The `wanted` of the `known` frames, or all for None. Raises JobError for unknown ones."""
+    if wanted is None:
+        return known
+    outside = sorted(set(wanted) - set(known))
+    if outside:
+        raise JobError(
+            "frames are not in the job",
+            got=format_frames(outside),
+            wanted=f"frames of {format_frames(known)}",
+        )
+    return wanted
 
 
 def checked_effects(job: Job) -> list[tuple[type[Effect], EffectSpec]]:
