@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
+from vfxswap import files
 from vfxswap.errors import OutputError
-from vfxswap.files import atomic_path, write_atomically
+from vfxswap.files import ABANDONED_S, atomic_path, remove_abandoned, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -67,3 +72,59 @@ def test_a_written_file_may_be_read_by_those_whom_the_umask_allows(tmp_path: Pat
     write_atomically(tmp_path / "a.bin", b"x")
     modes = {stat.S_IMODE(p.stat().st_mode) for p in (plain, tmp_path / "a.bin")}
     assert len(modes) == 1
+
+
+def killed_while_writing(target: Path) -> None:
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_process_left_is_removed_by_name(tmp_path: Path) -> None:
+    for name in ("a.exr", "b.exr"):
+        process = multiprocessing.get_context("fork").Process(
+            target=killed_while_writing, args=(tmp_path / name,)
+        )
+        process.start()
+        process.join(30)
+    left = names(tmp_path)
+    assert len(left) == 2 and all(".tmp" in name for name in left)
+    removed = remove_abandoned(tmp_path, {"a.exr", "c.exr"}, now=time.time())
+    assert [p.name for p in removed] == [left[0]] and names(tmp_path) == [left[1]]
+
+
+def test_what_a_running_process_writes_stays(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a.exr") as temporary:
+        temporary.write_bytes(b"half")
+        later = time.time() + 2 * ABANDONED_S
+        assert remove_abandoned(tmp_path, {"a.exr"}, now=later) == []
+    assert names(tmp_path) == ["a.exr"]
+
+
+def test_what_another_machine_left_is_removed_after_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with atomic_path(tmp_path / "a.exr") as temporary:
+        temporary.write_bytes(b"half")
+        name = temporary.name
+        written = temporary.stat().st_mtime
+    (tmp_path / name).write_bytes(b"half")
+    os.utime(tmp_path / name, (written, written))
+    monkeypatch.setattr(files, "_place", lambda: "00000000")
+    assert remove_abandoned(tmp_path, {"a.exr"}, now=written + ABANDONED_S - 60) == []
+    assert len(remove_abandoned(tmp_path, {"a.exr"}, now=written + ABANDONED_S + 60)) == 1
+    assert names(tmp_path) == ["a.exr"]
+
+
+def test_files_that_only_look_alike_are_never_removed(tmp_path: Path) -> None:
+    alike = (".a.exr.tmp", ".a.exr.tmp.exr", "a.exr", ".a.exr.00000000-1-0000000.tmp.exr")
+    for name in alike:
+        (tmp_path / name).write_bytes(b"")
+    assert remove_abandoned(tmp_path, {"a.exr"}, now=time.time() + 1e9) == []
+    assert names(tmp_path) == sorted(alike)
+
+
+def test_the_longest_name_that_a_file_may_have_is_written(tmp_path: Path) -> None:
+    name = "n" * 251 + ".exr"
+    write_atomically(tmp_path / name, b"x")
+    assert names(tmp_path) == [name]

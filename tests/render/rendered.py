@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +24,20 @@ def shot(tmp_path: Path, gain_effect: type[Gain]) -> Path:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file but the tracks, by name."""
+    """SHA-256 of every file but the tracks, by name; of sidecars without what tells who rendered,
+    when and where."""
     return {
-        p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+        p.name: hashlib.sha256(_lasting(p)).hexdigest()
         for p in sorted(folder.iterdir())
         if not p.name.endswith(".tracks.json")
     }
+
+
+def _lasting(path: Path) -> bytes:
+    if not path.name.endswith(".vfxswap.json"):
+        return path.read_bytes()
+    content = json.loads(path.read_text())
+    return json.dumps({k: v for k, v in content.items() if k not in ("run", "sha256")}).encode()
 
 
 def comp(folder: Path, frame: int) -> Image:

@@ -22,7 +22,16 @@ from vfxswap.render.device import pick_device, torch_threads
 from vfxswap.render.frame import Composed, compose, cropped, frame_seed
 from vfxswap.render.mattes import read_matte
 from vfxswap.render.models import Nets
-from vfxswap.render.output import is_complete, prepare_output, provenance, write_unit
+from vfxswap.render.output import (
+    PlateStamp,
+    Run,
+    is_complete,
+    made_otherwise,
+    prepare_output,
+    provenance,
+    write_failure,
+    write_unit,
+)
 from vfxswap.render.plan import Plan, Unit, open_job
 from vfxswap.render.prepare import faces_of, prepare
 from vfxswap.render.proxy import smaller_box, smaller_faces, smaller_image, smaller_pixels
@@ -88,7 +97,7 @@ class Session:
         """Parameters and errors are those of `render`."""
         self._threads = threads
         with torch_threads(threads), torch.inference_mode():
-            self._plan = open_job(job, device=pick_device(device), precision=precision, nets=nets)
+            self.plan = open_job(job, device=pick_device(device), precision=precision, nets=nets)
         self._prepared: tuple[Plan, Tracks | None] | None = None
 
     def render(
@@ -103,10 +112,10 @@ class Session:
         """Parameters and errors are those of `render`; the first call prepares the shot."""
         cancel = cancel or threading.Event()
         with torch_threads(self._threads) as in_force, torch.inference_mode():
-            units = self._plan.units(self._plan.chosen(frames))
+            units = self.plan.units(self.plan.chosen(frames))
             prepare_output(units)
             if self._prepared is None:
-                self._prepared = prepare(self._plan, progress=progress, cancel=cancel)
+                self._prepared = prepare(self.plan, progress=progress, cancel=cancel)
             plan, tracks = self._prepared
             return _Loop(
                 plan,
@@ -120,15 +129,28 @@ class Session:
             ).run()
 
 
+class _ExistsError(OutputError):
+    """A frame is there and must not be replaced: no failure of it."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Input:
-    """A unit as read, at the size that is worked on, and its colour space."""
+    """A unit as read, at the size that is worked on, and its colour space; `stamp` is of the file
+    before it was read."""
 
     image: Image
+    stamp: PlateStamp | None
     space: Resolution
     mattes: tuple[dict[str, Pixels], ...]
     notes: tuple[str, ...]
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A unit whose file is complete already."""
+
+    notes: tuple[str, ...]
 
 
 class _Loop:
@@ -150,6 +172,7 @@ class _Loop:
         self._progress, self._cancel = progress, cancel
         self._skip_existing, self._overwrite = skip_existing, overwrite
         self._threads = threads
+        self._run = Run.here(plan, threads=threads)
         self._report = Report()
         self._lock = threading.Lock()
         self._finished = 0
@@ -165,8 +188,8 @@ class _Loop:
                 reached += 1
                 try:
                     source = read.result()
-                    if source is None:
-                        self._skipped(unit)
+                    if isinstance(source, _Kept):
+                        self._skipped(unit, source)
                         continue
                     begun = time.perf_counter()
                     composed = self._compute(unit, source)
@@ -179,7 +202,7 @@ class _Loop:
                 for note in (*source.notes, *composed.notes):
                     self._noted(unit, note)
                 room.acquire()
-                write = writer.submit(self._write, unit, composed, source.space, seconds)
+                write = writer.submit(self._write, unit, composed, source, seconds)
                 write.add_done_callback(lambda _: room.release())
                 writes.append(write)
         for write in writes:
@@ -190,9 +213,9 @@ class _Loop:
         self._report.failed.sort(key=lambda f: (f.frame, f.view))
         return self._report
 
-    def _ahead(self, reader: ThreadPoolExecutor) -> Iterator[tuple[Unit, Future[_Input | None]]]:
+    def _ahead(self, reader: ThreadPoolExecutor) -> Iterator[tuple[Unit, Future[_Input | _Kept]]]:
         """Units with their pending reads, as long as nothing says stop."""
-        waiting: deque[tuple[Unit, Future[_Input | None]]] = deque()
+        waiting: deque[tuple[Unit, Future[_Input | _Kept]]] = deque()
         units = iter(self._units)
         while not (self._cancel.is_set() or self._output_broken.is_set()):
             while len(waiting) <= READ_AHEAD and (unit := next(units, None)) is not None:
@@ -203,13 +226,15 @@ class _Loop:
         for _, read in waiting:
             read.cancel()
 
-    def _read(self, unit: Unit) -> _Input | None:
-        """A unit's plate and mattes; None when its file is complete already."""
+    def _read(self, unit: Unit) -> _Input | _Kept:
+        """A unit's plate and mattes, unless its file is complete already."""
         if self._skip_existing and is_complete(self._plan, unit):
-            return None
+            differs = made_otherwise(self._plan, self._tracks, unit)
+            return _Kept((differs,) if differs else ())
         if not self._overwrite and unit.target.exists():
-            raise OutputError("exists already", file=unit.target, frame=unit.frame)
+            raise _ExistsError("exists already", file=unit.target, frame=unit.frame)
         begun = time.perf_counter()
+        stamp = PlateStamp.of(unit.source)
         image = self._plan.read(unit)
         self._plan.check_size(image, unit)
         space = self._plan.color_space(image, unit.source)
@@ -227,7 +252,7 @@ class _Loop:
             for step in self._plan.steps
         )
         small = smaller_image(image, factor)
-        return _Input(small, space, mattes, tuple(notes), time.perf_counter() - begun)
+        return _Input(small, stamp, space, mattes, tuple(notes), time.perf_counter() - begun)
 
     def _compute(self, unit: Unit, source: _Input) -> Composed:
         job = self._plan.job
@@ -245,22 +270,37 @@ class _Loop:
         region = job.region_box
         return composed if region is None else cropped(composed, smaller_box(region, job.proxy))
 
-    def _write(self, unit: Unit, composed: Composed, space: Resolution, seconds: float) -> None:
+    def _write(self, unit: Unit, composed: Composed, source: _Input, seconds: float) -> None:
         begun = time.perf_counter()
+
+        def took() -> float:
+            return seconds + time.perf_counter() - begun
+
+        notes = (*source.notes, *composed.notes)
+        record = provenance(self._plan, self._tracks, unit, source.space, notes=notes)
         try:
-            record = provenance(self._plan, self._tracks, unit, space)
-            write_unit(unit, composed, record, self._plan.job.output, threads=self._threads)
+            write_unit(
+                unit,
+                composed,
+                record,
+                self._plan.job.output,
+                threads=self._threads,
+                run=lambda: self._run.record(seconds=took(), plate=source.stamp),
+            )
         except OutputError as error:
             self._output_broken.set()
             self._failed(unit, error)
             return
-        seconds += time.perf_counter() - begun
+        whole, faces = took(), record["faces"]
         with self._lock:
-            self._report.written.append(Written(unit.frame, unit.view, unit.target, seconds))
+            self._report.written.append(Written(unit.frame, unit.view, unit.target, whole))
             self._finished += 1
-            self._tell("done", unit, seconds=seconds)
+            count = None if faces is None else len(faces)
+            self._tell("done", unit, seconds=whole, faces=count)
 
-    def _skipped(self, unit: Unit) -> None:
+    def _skipped(self, unit: Unit, kept: _Kept) -> None:
+        for note in kept.notes:
+            self._noted(unit, note)
         with self._lock:
             self._report.skipped.append(unit.target)
             self._finished += 1
@@ -269,6 +309,8 @@ class _Loop:
     def _failed(self, unit: Unit, error: VfxSwapError) -> None:
         error.frame = unit.frame if error.frame is None else error.frame
         error.file = unit.source if error.file is None else error.file
+        if self._plan.job.output.sidecar and not isinstance(error, _ExistsError):
+            write_failure(unit, error, self._run.record(seconds=0.0, plate=None))
         with self._lock:
             self._report.failed.append(Failure(unit.frame, unit.view, error))
             self._finished += 1
@@ -290,6 +332,7 @@ class _Loop:
         *,
         message: str = "",
         seconds: float | None = None,
+        faces: int | None = None,
         error: VfxSwapError | None = None,
     ) -> None:
         path = unit.target if kind in ("done", "skipped") else None
@@ -304,6 +347,7 @@ class _Loop:
                 message=message,
                 path=path,
                 seconds=seconds,
+                faces=faces,
                 error=error,
             )
         )

@@ -1,18 +1,31 @@
-"""Frame files: comp and layers with their provenance, and a hashed sidecar beside each."""
+"""Frame files: comp and layers with their provenance, and a hashed sidecar beside each.
+
+What made a frame is written twice: into the EXR what depends on job and frame alone, so that its
+bytes do not depend on who rendered it; into the sidecar the same and `run`: who, where, when, how
+long. A frame that failed leaves `NAME.failed.json` with the reason, until it is written.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Mapping
+import platform
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 import vfxswap
 from vfxswap.color import Resolution
-from vfxswap.errors import OutputError
-from vfxswap.files import write_atomically
+from vfxswap.errors import OutputError, VfxSwapError
+from vfxswap.files import probe, remove_abandoned, write_atomically
+from vfxswap.geometry import Face
 from vfxswap.io.exr import verify_image, write_image
 from vfxswap.io.tracks import Tracks
 from vfxswap.job import Output
@@ -24,23 +37,120 @@ SIDECAR_FORMAT = "vfxswap-sidecar"
 SIDECAR_VERSION = 1
 
 
-def prepare_output(units: Iterable[Unit]) -> None:
-    """Makes the output folders and proves that files can be written there. Raises OutputError."""
-    for folder in sorted({unit.target.parent for unit in units}):
-        probe = folder / f".vfxswap-{os.getpid()}.tmp"
+FAILURE_FORMAT = "vfxswap-failure"
+FAILURE_VERSION = 1
+_WORDS = {
+    "version": "version of vfxswap",
+    "effects": "effect or setting",
+    "models": "model",
+    "tracker": "tracker",
+    "faces": "track",
+    "show": "show",
+    "seed": "seed",
+    "working_space": "working space",
+    "proxy": "proxy",
+    "region": "region",
+}
+"""What a kept frame may differ in from the job, in words."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who renders: the same for all frames of one process."""
+
+    host: str
+    platform: str
+    device: str
+    precision: str
+    threads: int
+    torch: str
+
+    @classmethod
+    def here(cls, plan: Plan, *, threads: int) -> Run:
+        """This process, with the name of its accelerator."""
+        device = str(plan.device)
+        if plan.device.type == "cuda":
+            device = f"{device} {torch.cuda.get_device_name(plan.device)}"
+        return cls(
+            host=socket.gethostname(),
+            platform=f"{platform.system()} {platform.machine()}",
+            device=device,
+            precision=plan.shelf.precision,
+            threads=threads,
+            torch=torch.__version__,
+        )
+
+    def record(self, *, seconds: float, plate: PlateStamp | None) -> dict[str, Any]:
+        """JSON values of one frame's rendering, which ends now."""
+        return {
+            "host": self.host,
+            "platform": self.platform,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "torch": self.torch,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 4),
+            "plate": None if plate is None else plate.record(),
+        }
+
+
+@dataclass(frozen=True)
+class PlateStamp:
+    """Size and time of a plate's file, to tell that it was changed; times are only compared for
+    being the same, so that clocks do not matter."""
+
+    size: int
+    modified_us: int
+
+    @classmethod
+    def of(cls, file: Path) -> PlateStamp | None:
+        """None when there is no such file."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OutputError("output folder cannot be written", got=reason, file=folder) from error
+            stat = file.stat()
+        except OSError:
+            return None
+        return cls(stat.st_size, stat.st_mtime_ns // 1000)
+
+    def record(self) -> dict[str, int]:
+        return {"bytes": self.size, "modified_us": self.modified_us}
 
 
-def provenance(plan: Plan, tracks: Tracks | None, unit: Unit, space: Resolution) -> dict[str, Any]:
+def prepare_output(units: Iterable[Unit]) -> None:
+    """Makes the output folders, proves that files can be written there, and removes what killed
+    renders of these very frames left. Raises OutputError."""
+    names: dict[Path, set[str]] = {}
+    for unit in units:
+        files = (unit.target, sidecar_path(unit.target), failure_path(unit.target))
+        names.setdefault(unit.target.parent, set()).update(file.name for file in files)
+    for folder in sorted(names):
+        remove_abandoned(folder, names[folder], now=probe(folder))
+
+
+def provenance(
+    plan: Plan,
+    tracks: Tracks | None,
+    unit: Unit,
+    space: Resolution,
+    *,
+    notes: Iterable[str] = (),
+) -> dict[str, Any]:
     """What made this frame: JSON values that depend on the job and the frame, never on how the
     render was cut into chunks."""
+    return {
+        **_asked(plan, tracks, unit),
+        "color_space": space.space,
+        "color_space_reason": space.reason,
+        "notes": list(notes),
+    }
+
+
+def _asked(plan: Plan, tracks: Tracks | None, unit: Unit) -> dict[str, Any]:
+    """What is known of a frame without its plate."""
     job = plan.job
+    faces = None
+    if tracks is not None:
+        faces = [_face(face) for face in tracks.faces(unit.frame, unit.view)]
     effects = []
     for step in plan.steps:
         settings = step.settings(unit.frame)
@@ -73,11 +183,23 @@ def provenance(plan: Plan, tracks: Tracks | None, unit: Unit, space: Resolution)
         "effects": effects,
         "models": models,
         "tracker": tracks.model.model_dump() if tracks is not None else None,
-        "color_space": space.space,
-        "color_space_reason": space.reason,
+        "faces": faces,
         "working_space": plan.color.working,
         "proxy": job.proxy,
         "region": list(job.region) if job.region else None,
+    }
+
+
+def _face(face: Face) -> dict[str, Any]:
+    """A face for reports: where it is, in plate pixels, and how sure its landmarks are."""
+    low, high = face.points.min(0), face.points.max(0)
+    points = np.ascontiguousarray(np.round(face.points, 3), "<f8")
+    return {
+        "id": face.id,
+        "score": round(float(face.score), 4),
+        "confidence": round(float(face.confidence.mean()), 4),
+        "box": [round(float(v), 1) for v in (*low, *(high - low))],
+        "points_sha256": hashlib.sha256(points.tobytes()).hexdigest(),
     }
 
 
@@ -114,10 +236,22 @@ def sidecar_path(target: Path) -> Path:
     return target.with_suffix(".vfxswap.json")
 
 
+def failure_path(target: Path) -> Path:
+    """`out.1001.exr` that failed leaves `out.1001.failed.json`."""
+    return target.with_suffix(".failed.json")
+
+
 def write_unit(
-    unit: Unit, composed: Composed, record: Mapping[str, Any], output: Output, *, threads: int
+    unit: Unit,
+    composed: Composed,
+    record: Mapping[str, Any],
+    output: Output,
+    *,
+    threads: int,
+    run: Callable[[], Mapping[str, Any]],
 ) -> None:
-    """Writes the frame, then its sidecar. Raises OutputError; nothing half-written stays."""
+    """Writes the frame, then its sidecar with what `run` gives then; a record of an earlier failure
+    goes. Raises OutputError; nothing half-written stays."""
     write_image(
         unit.target,
         composed.image,
@@ -127,7 +261,25 @@ def write_unit(
         threads=threads,
     )
     if output.sidecar:
-        write_sidecar(unit.target, record)
+        write_sidecar(unit.target, {**record, "run": dict(run())})
+        with suppress(OSError):
+            failure_path(unit.target).unlink(missing_ok=True)
+
+
+def write_failure(unit: Unit, error: VfxSwapError, run: Mapping[str, Any]) -> None:
+    """Leaves the reason why a frame is not there; where not even that can be written, nothing."""
+    content = {
+        "format": FAILURE_FORMAT,
+        "failure_version": FAILURE_VERSION,
+        "version": vfxswap.__version__,
+        "frame": unit.frame,
+        "view": unit.view,
+        "error": error.as_json(),
+        "run": dict(run),
+    }
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    with suppress(OutputError):
+        write_atomically(failure_path(unit.target), (text + "\n").encode())
 
 
 def write_sidecar(target: Path, record: Mapping[str, Any]) -> None:
@@ -151,23 +303,59 @@ def write_sidecar(target: Path, record: Mapping[str, Any]) -> None:
 
 def verify_sidecar(target: Path) -> bool:
     """Whether the sidecar of a frame file is whole and speaks of that very file."""
+    content = read_sidecar(target)
+    if content is None:
+        return False
     try:
-        content = json.loads(sidecar_path(target).read_text(encoding="utf-8"))
         with target.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):
+    except OSError:
         return False
-    if not isinstance(content, dict):
-        return False
+    return content.get("file_sha256") == found
+
+
+def read_sidecar(target: Path) -> dict[str, Any] | None:
+    """What the sidecar of a frame file says; None when it is missing or its seal is broken."""
+    content = read_record(sidecar_path(target), SIDECAR_FORMAT)
     stated = content.pop("sha256", None)
-    return stated == _seal(content) and content.get("file_sha256") == found
+    return content if content and stated == _seal(content) else None
+
+
+def read_record(path: Path, wanted: str) -> dict[str, Any]:
+    """A JSON object of that `format`; empty for what is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict) or content.get("format") != wanted:
+        return {}
+    return content
 
 
 def is_complete(plan: Plan, unit: Unit) -> bool:
-    """Whether this frame need not be rendered again: file and sidecar are there and whole."""
+    """Whether this frame need not be rendered again: file and sidecar are there and whole. Times
+    do not matter."""
     if not verify_image(unit.target):
         return False
     return not plan.job.output.sidecar or verify_sidecar(unit.target)
+
+
+def made_otherwise(plan: Plan, tracks: Tracks | None, unit: Unit) -> str | None:
+    """In words, what a complete frame was made from that is no longer so; None when nothing is
+    known to differ."""
+    content = read_sidecar(unit.target)
+    if content is None:
+        return None
+    asked = _asked(plan, tracks, unit)
+    differs = [words for name, words in _WORDS.items() if content.get(name) != asked[name]]
+    plate = PlateStamp.of(unit.source)
+    run = content.get("run")
+    stamp = run.get("plate") if isinstance(run, dict) else None
+    if plate is not None and stamp is not None and plate.record() != stamp:
+        differs.append("plate")
+    if not differs:
+        return None
+    return f"kept as it is, though made with another {', '.join(differs)}"
 
 
 def _seal(content: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ class Event:
     of `total` frame files are behind us.
 
     `message` is one sentence: the error of "failed", the text of "note". `error` is that error.
+    `faces` counts those on a frame that is done, where the shot was tracked.
     """
 
     stage: str
@@ -29,6 +30,7 @@ class Event:
     message: str = ""
     path: Path | None = None
     seconds: float | None = None
+    faces: int | None = None
     error: VfxSwapError | None = None
 
     @property
@@ -60,6 +62,8 @@ class Event:
             values["skipped"] = True
         if self.seconds is not None:
             values["seconds"] = round(self.seconds, 4)
+        if self.faces is not None:
+            values["faces"] = self.faces
         return values
 
 
