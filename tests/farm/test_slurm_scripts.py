@@ -72,8 +72,8 @@ class Cluster:
 
     def write(self, **more: object) -> dict[str, Path]:
         """The scripts on disk, by name."""
-        settings = self.settings(dry_run=True, **more)
-        assert submit(self.submission(), settings) == 0
+        submission = replace(self.submission(), dry_run=True)
+        assert submit(submission, self.settings(**more)) == 0
         return {p.stem: p for p in (self.folder / "sh 010.job.slurm").glob("*.sh")}
 
     def start(self, script: Path, **environment: str) -> subprocess.Popen[str]:
@@ -220,7 +220,7 @@ def test_when_sbatch_refuses_the_frames_then_the_preparation_is_cancelled(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REFUSES", "frames")
-    with pytest.raises(VfxSwapError, match="sbatch refused the script .got sbatch: error: no"):
+    with pytest.raises(VfxSwapError, match=r"sbatch refused the script .got sbatch: error: no"):
         submit(cluster.submission(), cluster.settings())
     assert cluster.heard()[-1] == ["scancel", "1"]
 

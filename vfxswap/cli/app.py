@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 import vfxswap
-from vfxswap.cli import catalogue, effect, install, jobs, making, submit, tracks, worker
+from vfxswap.cli import (
+    catalogue,
+    effect,
+    farm,
+    install,
+    jobs,
+    making,
+    session,
+    submit,
+    tracks,
+    worker,
+)
 from vfxswap.errors import VfxSwapError
 from vfxswap.memory import keep_freed_memory
 
@@ -43,7 +54,9 @@ def application(given: Sequence[str]) -> typer.Typer:
     tracks.add_commands(app, chosen=given[0] if given else "")
     catalogue.add_commands(app)
     submit.add_commands(app, given=given)
+    farm.add_commands(app)
     worker.add_commands(app)
+    session.add_commands(app)
     install.add_commands(app)
     making.add_commands(app, chosen=tuple(given[:2]))
     return app

@@ -11,7 +11,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -145,10 +145,24 @@ def _json(event: Event) -> None:
 
 
 def _openjd(event: Event) -> None:
-    if event.stage == "render" and event.kind in ("done", "skipped", "failed", "step"):
-        _say(f"openjd_progress: {event.percent:.1f}")
-    if sentence := _sentence(event):
-        _say(f"openjd_status: {sentence}")
+    for line in openjd_lines(event.as_json()):
+        _say(line)
+
+
+def openjd_lines(values: Mapping[str, Any]) -> Iterator[str]:
+    """What OpenJD hears of an event in its form for programs (`Event.as_json`, or a worker's)."""
+    kind, frame, message = values["event"], values.get("frame"), values.get("message", "")
+    if values.get("stage") == "render" and kind != "warning":
+        yield f"openjd_progress: {values['percent']:.1f}"
+    where = " ".join(filter(None, ["" if frame is None else f"frame {frame}", values.get("view")]))
+    if kind == "frame_done":
+        yield f"openjd_status: {where} {'is complete already' if values.get('skipped') else 'done'}"
+    elif kind == "warning":
+        yield f"openjd_status: {': '.join(filter(None, [where, message]))}"
+    elif kind == "error":
+        yield f"openjd_status: {message}"
+    elif said := " ".join(filter(None, [where, message])):
+        yield f"openjd_status: {said}"
 
 
 def _afanasy(event: Event) -> None:

@@ -59,7 +59,6 @@ class SlurmSettings(Settings):
     setup: str = Field("", description="Shell file that a task sources before vfxswap.")
     folder: str = Field("", description="Folder of the scripts; empty takes JOB.slurm.")
     logs: str = Field("", description="Folder of the logs; empty takes logs beside the scripts.")
-    dry_run: bool = Field(False, description="Write the scripts, print the commands; no sbatch.")
 
 
 @dataclass(frozen=True)
@@ -73,15 +72,16 @@ class Script:
 def submit(submission: Submission, settings: SlurmSettings) -> int:
     """Writes the scripts and puts them to Slurm; returns 0 when all three are queued.
 
-    Prints the id of each. When one is refused, those before it are cancelled. Raises JobError,
-    OutputError, VfxSwapError when sbatch refuses, CancelledError.
+    Prints the id of each. With `dry_run` the scripts are written, and what would queue them is
+    printed. When one is refused, those before it are cancelled. Raises JobError, OutputError,
+    VfxSwapError when sbatch refuses, CancelledError.
     """
     folder = _folder(submission, settings)
     written = [folder / script.name for script in scripts(submission, settings)]
     for script in scripts(submission, settings):
         write_atomically(folder / script.name, script.text.encode())
     _logs(submission, settings).mkdir(parents=True, exist_ok=True)
-    if settings.dry_run:
+    if submission.dry_run:
         print(commands(written))
         return 0
     if shutil.which("sbatch") is None:
