@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ from vfxswap.io.weights import (
     write_card,
 )
 from vfxswap.nets import NETS
-from vfxswap.persona import Consent, Metric, ModelCard, Persona, card_sha256
+from vfxswap.persona import Consent, Metric, ModelCard, Persona, card_sha256, consent_id
 from vfxswap.settings import Settings
 
 PERSONAS = tuple(Persona(id=name, synthetic=True) for name in ("amber", "basalt", "cedar"))
@@ -418,7 +419,13 @@ def test_a_row_names_what_a_list_shows(root: Path) -> None:
         "licence": "Apache-2.0",
         "synthetic": True,
         "folder": str(root / "tiny-comb"),
+        "thumbs": {},
+        "consents": {name: {"id": "synthetic"} for name in ("amber", "basalt", "cedar")},
     }
+    thumb = stored.folder / "thumbs" / "basalt.jpg"
+    thumb.parent.mkdir()
+    thumb.touch()
+    assert stored.row()["thumbs"] == {"basalt": str(thumb)}
 
 
 def test_a_model_is_found_by_folder_whatever_the_folder_is_called(root: Path) -> None:
@@ -455,3 +462,19 @@ def test_a_changed_consent_is_written_with_a_new_card_hash(root: Path) -> None:
     assert read_card(stored.folder) == changed
     assert card_sha256(changed) != card_sha256(stored.card)
     assert load_tensors(stored.folder, changed)
+
+
+def test_a_row_tells_shows_and_term_of_a_consent_and_no_party() -> None:
+    consent = Consent(
+        granted_by="party-7",
+        shows=("kestrel",),
+        uses=("swap",),
+        expires=date(2031, 5, 1),
+        document_sha256="ab" * 32,
+    )
+    persona = Persona(id="rowan", consent=consent)
+    own = card(synthetic=False, personas=(persona,))
+    row = StoredModel(own, Path("m")).row()
+    told = {"shows": ["kestrel"], "uses": ["swap"], "expires": "2031-05-01"}
+    assert row["consents"] == {"rowan": {"id": consent_id(persona), **told}}
+    assert "party-7" not in str(row)

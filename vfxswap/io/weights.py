@@ -19,7 +19,7 @@ import tomli_w
 import vfxswap
 from vfxswap.errors import ConsentError, ModelError
 from vfxswap.files import atomic_path, write_atomically
-from vfxswap.persona import ModelCard, card_sha256, consent_id
+from vfxswap.persona import ModelCard, Persona, card_sha256, consent_id
 from vfxswap.settings import nearest, validated
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CARD_FILE = "card.toml"
 WEIGHTS_FILE = "weights.safetensors"
+THUMBS_FOLDER = "thumbs"
+"""Small pictures of what a model offers (personas, styles), `<choice>.jpg`, for choosers."""
 MODELS_VARIABLE = "VFXSWAP_MODELS"
 """Environment variable with further folders of models, separated as in PATH; they come first."""
 _CARD_HASH = "card_sha256"
@@ -51,7 +53,17 @@ class StoredModel(NamedTuple):
             "licence": self.card.licence,
             "synthetic": self.card.synthetic,
             "folder": str(self.folder),
+            "thumbs": {p.stem: str(p) for p in sorted(self.folder.glob(f"{THUMBS_FOLDER}/*.jpg"))},
+            "consents": {p.id: _consent_row(p) for p in self.card.personas},
         }
+
+
+def _consent_row(persona: Persona) -> dict[str, Any]:
+    """What a list shows of the ground on which a persona may be written."""
+    if persona.consent is None:
+        return {"id": consent_id(persona)}
+    kept = persona.consent.model_dump(mode="json", include={"shows", "uses", "expires"})
+    return {"id": consent_id(persona), **kept}
 
 
 def model_roots() -> tuple[Path, ...]:
