@@ -30,7 +30,7 @@ TILE_COLOR = "0x3a7d6fff"
 PROXIES = ("1", "2", "4", "8")
 _TAKE = "[value parent.vfx_cache]/v[value parent.vfx_version]/"
 # No [format %03d …] here: in a file name Nuke may take the %03d for the frame number.
-_RESULT = "result_proxy[value parent.vfx_proxy].%04d.exr"
+_RESULT = "result_proxy[value parent.vfx_proxy].%V.%04d.exr"
 _COLUMN, _ROW = 160, 90
 
 CONSENT = (
@@ -75,7 +75,8 @@ def gizmo(effect: Mapping[str, Any], *, version: str) -> str:
     Raises JobError for a setting that no knob can hold, or that is named as a knob of every group.
     """
     # One input: the node that is selected when the group is created becomes its plate.
-    return script([group(effect, version=version).node(gizmo_name(effect["name"]), inputs=(None,))])
+    name = gizmo_name(effect["name"]) + "1"
+    return script([group(effect, version=version).node(name, inputs=(None,))])
 
 
 def group(effect: Mapping[str, Any], *, version: str) -> Group:
@@ -323,7 +324,7 @@ def _space(name: str, source: Node, way: str, *, channels: str, at: tuple[int, i
 def _write(name: str, source: Node, stem: str, channels: str, column: int) -> Node:
     knobs = [
         ("channels", channels),
-        ("file", quoted(f"{_TAKE}{stem}.%04d.exr")),
+        ("file", quoted(f"{_TAKE}{stem}.%V.%04d.exr")),
         ("file_type", "exr"),
         ("datatype", quoted("32 bit float" if channels == "all" else "16 bit half")),
         ("compression", quoted("Zip (1 scanline)")),
