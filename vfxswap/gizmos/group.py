@@ -240,10 +240,22 @@ def _nodes(effect: Mapping[str, Any]) -> tuple[Node, ...]:
     nodes = [plate]
     to_working = _space("VfxToWorking", plate, "in", channels="rgb", at=(_COLUMN, _ROW))
     nodes += [to_working, _write("VfxPlateWrite", to_working, "plate", "all", 1)]
-    for number, matte in enumerate(effect["mattes"], 1):
-        role = matte["role"]
+    roles = [matte["role"] for matte in effect["mattes"]]
+    for number, role in enumerate(roles, 1):
         source = _input(role, number)
         nodes += [source, _write(f"VfxMatteWrite_{role}", source, role, "alpha", number + 1)]
+    if effect.get("reference"):
+        number = len(roles) + 1
+        source = _input("reference", number)
+        space = _space(
+            "VfxToWorking_reference",
+            source,
+            "in",
+            channels="rgb",
+            at=((number + 1) * _COLUMN, _ROW),
+        )
+        write = _write("VfxReferenceWrite", space, "reference", "rgba", number + 1)
+        nodes += [source, space, write]
     result = Node(
         "Read",
         "VfxResultRead",

@@ -518,6 +518,14 @@ def pluginPath() -> list[str]:
     return list(session().plugin_paths)
 
 
+def filenameFilter(filename: str) -> str | None:
+    """What a studio's filters make of a file name; None leaves it as it is."""
+    changed = None
+    for function, args, kwargs, _ in session().callbacks.get("filenameFilter", ()):
+        changed = function(changed or filename, *args, **dict(kwargs or {})) or changed
+    return changed
+
+
 class GlobalsEnvironment(dict[str, Any]):
     """`nuke.env`."""
 
@@ -551,7 +559,7 @@ def _remover(event: str) -> Callable[..., None]:
 
 _EVENTS = (
     "onCreate", "onUserCreate", "onDestroy", "onScriptLoad", "onScriptSave", "onScriptClose",
-    "knobChanged",
+    "knobChanged", "filenameFilter",
 )  # fmt: skip
 CALLBACKS: dict[str, Callable[..., None]] = {
     **{f"add{e[0].upper()}{e[1:]}": _adder(e) for e in _EVENTS},
@@ -559,7 +567,7 @@ CALLBACKS: dict[str, Callable[..., None]] = {
 }
 FUNCTIONS: tuple[Callable[..., Any], ...] = (
     alert, allNodes, ask, createNode, debug, delete, error, execute, executeInMainThread,
-    executeInMainThreadWithResult, executeMultiple, exists, filename, frame, menu, message,
+    executeInMainThreadWithResult, executeMultiple, exists, filename, filenameFilter, frame, menu, message,
     modified, nodePaste, pluginAddPath, pluginAppendPath, pluginPath, root, scriptClear,
     scriptName, scriptOpen, scriptReadText, scriptSave, scriptSaveAs, script_directory,
     selectedNode, selectedNodes, thisGroup, thisKnob, thisNode, toNode, toolbar, tprint, value,
