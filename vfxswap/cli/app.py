@@ -16,6 +16,7 @@ from vfxswap.cli import (
     install,
     jobs,
     making,
+    report,
     session,
     submit,
     tracks,
@@ -58,6 +59,7 @@ def application(given: Sequence[str]) -> typer.Typer:
     worker.add_commands(app)
     session.add_commands(app)
     install.add_commands(app)
+    report.add_commands(app)
     making.add_commands(app, chosen=tuple(given[:2]))
     return app
 

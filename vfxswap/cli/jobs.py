@@ -37,6 +37,8 @@ def _render(
     device: run.Device = "auto",
     precision: run.PrecisionOption = run.Precision.HALF,
     threads: run.Threads = None,
+    workers: run.Workers = None,
+    memory: run.Memory = None,
     progress: run.ProgressOption = Dialect.AUTO,
 ) -> None:
     """Render a job file, or some of its frames.
@@ -45,13 +47,15 @@ def _render(
     """
     with run.cancelled_by_signals() as cancel:
         run.render_job(
-            _read(job, show),
+            read_job(job, show),
             frames=frames,
             skip_existing=skip_existing,
             overwrite=overwrite,
             device=device,
             precision=precision,
             threads=threads,
+            workers=workers,
+            memory=memory,
             progress=progress,
             cancel=cancel,
         )
@@ -82,7 +86,7 @@ def _prepare(
                 listen(event)
 
             done = prepare_shot(
-                _read(job, show),
+                read_job(job, show),
                 device=device,
                 precision=precision.value,
                 threads=threads,
@@ -101,10 +105,10 @@ def _check(
 
     Files, colour spaces, settings at every key, models, consent, output, disk space.
     """
-    raise typer.Exit(run.say_findings(_read(job, show), as_json=json))
+    raise typer.Exit(run.say_findings(read_job(job, show), as_json=json))
 
 
-def _read(path: Path, show: str) -> Job:
+def read_job(path: Path, show: str) -> Job:
     """The job; a show from the command line or the environment fills an empty one."""
     from vfxswap.job import Job
 

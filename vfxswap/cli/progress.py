@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vfxswap.errors import EXIT_DONE
@@ -21,6 +22,7 @@ from vfxswap.errors import EXIT_DONE
 if TYPE_CHECKING:
     from vfxswap.render.prepare import Preparation
     from vfxswap.render.report import Event, Listener, Report
+    from vfxswap.render.shot_report import ShotReport
 
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -98,6 +100,25 @@ def finish_preparing(dialect: Dialect, done: Preparation, failed: Sequence[str])
         print("The job needs nothing prepared.", file=sys.stderr)
     for sentence in failed:
         print(f"  {sentence}", file=sys.stderr)
+
+
+def finish_report(dialect: Dialect, report: ShotReport, page: Path) -> None:
+    """The last words of a shot report: what is not there, and where the page lies."""
+    totals = report.totals
+    if dialect is Dialect.JSON:
+        _say_json(
+            event="done",
+            exit_code=report.exit_code,
+            report=str(page),
+            totals=totals.model_dump(mode="json"),
+            incomplete=report.incomplete,
+        )
+    if dialect is Dialect.OPENJD and report.exit_code:
+        _say(f"openjd_fail: {totals.frames - totals.whole} frames are not there")
+    print(f"Frames: {totals.whole} of {totals.frames} are whole.", file=sys.stderr)
+    for state, frames in report.incomplete.items():
+        print(f"  {state}: {frames}", file=sys.stderr)
+    print(f"Report: {page}", file=sys.stderr)
 
 
 def _grouped(report: Report) -> dict[str, str]:

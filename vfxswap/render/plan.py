@@ -38,6 +38,22 @@ class Unit:
     target: Path
 
 
+def units_of(
+    plate: PlateSequence, output: PlateSequence, frames: Sequence[int], views: Sequence[str]
+) -> list[Unit]:
+    """Frames in the order given, views in order within a frame."""
+    return [
+        Unit(
+            frame,
+            view,
+            plate.path(frame, view if plate.has_views else None),
+            output.path(frame, view if output.has_views else None),
+        )
+        for frame in frames
+        for view in views
+    ]
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that is the same for all frames of a render."""
@@ -64,16 +80,7 @@ class Plan:
 
     def units(self, frames: Sequence[int]) -> list[Unit]:
         """Frames in the order given, views in order within a frame."""
-        return [
-            Unit(
-                frame,
-                view,
-                self.plate.path(frame, view if self.plate.has_views else None),
-                self.output.path(frame, view if self.output.has_views else None),
-            )
-            for frame in frames
-            for view in self.views
-        ]
+        return units_of(self.plate, self.output, frames, self.views)
 
     def read(self, unit: Unit) -> Image:
         """The plate's picture of a unit. Raises PlateError."""

@@ -52,7 +52,7 @@ def prepare(
     Raises JobError, ModelError, PlateError, OutputError, CancelledError.
     """
     tracks = _tracks(plan, progress, cancel, must_store) if _sees_faces(plan) else None
-    path = prepared_path(plan)
+    path = prepared_path(plan.job)
     kept = read_prepared(path)
     results: list[PreparedEffect | None] = []
     for place, step in enumerate(plan.steps):
@@ -98,9 +98,9 @@ def prepare_shot(
             plan, progress=progress, cancel=cancel or threading.Event(), must_store=True
         )
     return Preparation(
-        tracks_file=None if tracks is None else tracks_path(plan),
+        tracks_file=None if tracks is None else tracks_path(job),
         tracks=tracks,
-        prepared_file=prepared_path(plan) if any(s.prepared for s in plan.steps) else None,
+        prepared_file=prepared_path(job) if any(s.prepared for s in plan.steps) else None,
     )
 
 
@@ -144,19 +144,20 @@ def faces_of(tracks: Tracks | None, unit: Unit) -> tuple[Face, ...]:
     return tracks.faces(unit.frame, unit.view)
 
 
-def tracks_path(plan: Plan) -> Path:
+def tracks_path(job: Job) -> Path:
     """Where the tracks of a job lie: as it says, or beside its output."""
-    return Path(plan.job.tracks) if plan.job.tracks else _beside_output(plan, ".tracks.json")
+    return Path(job.tracks) if job.tracks else beside_output(job, ".tracks.json")
 
 
-def prepared_path(plan: Plan) -> Path:
+def prepared_path(job: Job) -> Path:
     """Where what the effects of a job prepared lies: beside its output, since jobs may share
     tracks but not outputs."""
-    return _beside_output(plan, ".prepared.json.gz")
+    return beside_output(job, ".prepared.json.gz")
 
 
-def _beside_output(plan: Plan, suffix: str) -> Path:
-    output = Path(plan.output.pattern.replace("%V", "").replace("%v", ""))
+def beside_output(job: Job, suffix: str) -> Path:
+    """A name for the whole shot beside its frames: `out/comp.####.exr` has `out/comp` + suffix."""
+    output = Path(job.output.pattern.replace("%V", "").replace("%v", ""))
     stem = re.sub(r"[._-]*(%0?\d*d|\$F\d*|[#@]+)", "", output.stem).strip("._-") or "shot"
     return output.with_name(f"{stem}{suffix}")
 
@@ -166,7 +167,7 @@ def _sees_faces(plan: Plan) -> bool:
 
 
 def _tracks(plan: Plan, progress: Listener, cancel: threading.Event, must_store: bool) -> Tracks:
-    path = tracks_path(plan)
+    path = tracks_path(plan.job)
     there = path.is_file()
     if plan.job.tracks and there:
         return read_tracks(path, plate=plan.identity)
