@@ -139,12 +139,14 @@ class Face:
     """A face on one frame: `points` [70, 2] in plate pixels, `confidence` [70] in 0…1.
 
     `id` keeps to one performer through a shot. `score` in 0…1 says how sure the detector is.
+    `descriptor` [L] is a unit vector that says who it looks like, where somebody looked.
     """
 
     id: int
     points: Array
     confidence: Array
     score: float
+    descriptor: Array | None = None
 
     def __post_init__(self) -> None:
         if self.points.shape != (LANDMARK_COUNT, 2) or self.confidence.shape != (LANDMARK_COUNT,):

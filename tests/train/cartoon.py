@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfxswap.align.crop import template
+from vfxswap.nets.parsing import CLASSES
 from vfxswap.train.landmark_data import write_shard
 
 
@@ -15,6 +16,7 @@ class Cartoon(NamedTuple):
     picture: NDArray[np.float32]
     points: NDArray[np.float64]
     identity: int
+    labels: NDArray[np.uint8]
 
 
 def drawn_face(points: NDArray[np.float64], linear: NDArray[np.float32], skin: float) -> None:
@@ -48,7 +50,11 @@ def cartoon(number: int) -> Cartoon:
     points[48:68, 1] += rng.uniform(-2, 2)
     linear = np.full((96, 96, 3), rng.uniform(0.02, 0.6), np.float32)
     drawn_face(points, linear, float(rng.uniform(0.1, 0.6)))
-    return Cartoon(linear, points, number // 4)
+    labels = np.full((96, 96), CLASSES.index("skin"), np.uint8)
+    for part, chosen in (("eyes", slice(36, 42)), ("eyes", slice(42, 48)), ("lips", slice(48, 60))):
+        corners = np.rint(points[chosen] - 0.5).astype(np.int32)
+        cv2.fillPoly(labels, [corners], CLASSES.index(part))
+    return Cartoon(linear, points, number // 4, labels)
 
 
 def cartoon_shard(folder: Path, shard: int, count: int) -> None:
@@ -60,4 +66,5 @@ def cartoon_shard(folder: Path, shard: int, count: int) -> None:
         pictures=np.stack([f.picture for f in faces]).astype(np.float16),
         points=np.stack([f.points for f in faces]),
         identity=np.array([f.identity for f in faces]),
+        labels=np.stack([f.labels for f in faces]),
     )

@@ -13,6 +13,12 @@ from vfxswap.geometry import STABLE, Array, Face
 GATE: Final = 0.7
 """Two faces on neighbouring frames are one when they differ by less than this; see `distance`."""
 
+UNLIKE: Final = 0.8
+"""What looking unlike counts beside lying apart; see `associate`."""
+
+MEMORY: Final = 0.9
+"""Share of what a track looked like that stays when its face is seen once more."""
+
 PATIENCE_FRAMES: Final = 24
 """A face that was not seen for longer comes back as another one."""
 
@@ -23,6 +29,7 @@ class _Seen:
     frame: int
     points: Array
     velocity: Array
+    descriptor: Array | None
 
 
 def distance(a: Array, b: Array, *, pixel_aspect: float = 1.0) -> float:
@@ -46,9 +53,10 @@ def associate(
     """The faces of a shot with ids renewed, frame by frame in order; faces ordered by id.
 
     Faces are joined to those seen before, where these would be now at the speed they had,
-    nearest pairs first. `gate` (see `distance`) widens by half for every frame a face was
-    missing, up to twice. New ids are given from `first_id` up, from left to right. The result
-    depends on nothing but the faces: their order within a frame does not matter.
+    nearest pairs first; where faces have descriptors, looking unlike what was seen so far counts
+    `UNLIKE` times one less the cosine. `gate` (see `distance`) widens by half for every frame a
+    face was missing, up to twice. New ids are given from `first_id` up, from left to right. The
+    result depends on nothing but the faces: their order within a frame does not matter.
     """
     seen: list[_Seen] = []
     result: dict[int, tuple[Face, ...]] = {}
@@ -64,6 +72,7 @@ def associate(
                     face.points, before.points + before.velocity * ahead, pixel_aspect=pixel_aspect
                 )
                 if cost <= gate * min(2.0, 1 + 0.5 * (frame - before.frame - 1)):
+                    cost += UNLIKE * _unlike(face.descriptor, before.descriptor)
                     pairs.append((cost, before.id, i, j))
         joined: dict[int, _Seen] = {}
         for _, _, i, j in sorted(pairs):
@@ -79,9 +88,20 @@ def associate(
             if known is not None:
                 velocity = (face.points - known.points).mean(0) / (frame - known.frame)
             seen = [s for s in seen if s.id != id_]
-            seen.append(_Seen(id_, frame, face.points, velocity))
+            look = _remembered(None if known is None else known.descriptor, face.descriptor)
+            seen.append(_Seen(id_, frame, face.points, velocity, look))
         result[frame] = tuple(sorted(named, key=lambda f: f.id))
     return result
+
+
+def _unlike(a: Array | None, b: Array | None) -> float:
+    return 0.0 if a is None or b is None else 1 - float(a @ b) / float(np.linalg.norm(b))
+
+
+def _remembered(before: Array | None, now: Array | None) -> Array | None:
+    if before is None or now is None:
+        return now if before is None else before
+    return MEMORY * before + (1 - MEMORY) * now
 
 
 def _size(points: Array) -> float:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vfxswap.align.crop import template
-from vfxswap.geometry import Array, Similarity
-from vfxswap.ops.warp import filled, warp_affine
+from vfxswap.align.crop import crop_matrix, template
+from vfxswap.geometry import Array, Face, Similarity
+from vfxswap.ops.warp import filled, inverted, warp_affine
 
 CROP_SHARE: Final = 1.45
 """Side of a landmark network's crop over the face size, as it was trained."""
@@ -132,9 +132,20 @@ class Pose:
 
 def cut(view: View, poses: Sequence[Pose], size: int, *, share: float = CROP_SHARE) -> Tensor:
     """Crops [B, 3, size, size] around the poses; beyond the picture its edge is repeated."""
+    return cut_out(view, [pose.matrix(size, share=share) for pose in poses], size)
+
+
+def cut_aligned(view: View, faces: Sequence[Face], size: int) -> Tensor:
+    """Aligned crops [B, 3, size, size] of faces (see `crop_matrix`), as `cut` cuts them."""
+    square = [crop_matrix(view.to_square(face.points), size=size) for face in faces]
+    return cut_out(view, [inverted(matrix) for matrix in square], size)
+
+
+def cut_out(view: View, matrices: Sequence[Array], size: int) -> Tensor:
+    """Crops [B, 3, size, size] by [2, 3] matrices from their pixels to square pixels."""
     crops = []
-    for pose in poses:
-        matrix = pose.matrix(size, share=share)
+    for to_square in matrices:
+        matrix = to_square.copy()
         matrix[0] /= view.pixel_aspect
         finest = float(np.hypot(matrix[:, 0], matrix[:, 1]).min())
         level = int(np.clip(np.floor(np.log2(finest)), 0, len(view.halvings) - 1))

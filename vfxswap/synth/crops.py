@@ -146,6 +146,7 @@ class _Order:
     recipe: CropRecipe
     personas: tuple[str, ...]
     crops_each: int
+    aged: bool
     texture_rows: int
     device: str
 
@@ -158,6 +159,7 @@ def render_crops(
     recipe: CropRecipe = LANDMARK_CROPS,
     personas: Sequence[str] = (),
     crops_each: int = 6,
+    aged: bool = False,
     processes: int = 2,
     batch: int = 60,
     texture_rows: int = 384,
@@ -166,12 +168,13 @@ def render_crops(
     """Batches of `batch` crops, `count` in all, in order; deterministic by `seed`.
 
     Performers are `personas` in turn (names or numbers), or, when empty, a new random one every
-    `crops_each` crops. Rendering runs in `processes` processes (warp is single-threaded on CPU);
-    0 renders in this one. Crop i depends on seed and i alone, whatever the processes.
+    `crops_each` crops, whose second half shows them at another age if `aged`. Rendering runs in
+    `processes` processes (warp is single-threaded on CPU); 0 renders in this one. Crop i depends
+    on seed and i alone, whatever the processes.
     """
     orders = [
         _Order(first, min(batch, count - first), size, seed, recipe, tuple(personas), crops_each,
-               texture_rows, device)
+               aged, texture_rows, device)
         for first in range(0, count, batch)
     ]  # fmt: skip
     head_asset()
@@ -196,6 +199,7 @@ def _render_order(order: _Order) -> CropBatch:
     truths: list[Truth] = []
     seeds: list[int] = []
     identity: Identity | None = None
+    asked: float | None = None
     for i in range(order.first, order.first + order.count):
         rng = np.random.default_rng([order.seed, i])
         if order.personas:
@@ -204,8 +208,12 @@ def _render_order(order: _Order) -> CropBatch:
         else:
             # Starters have small seeds; random performers stay clear of them.
             wanted = 1_000_000 + order.seed * 100_000 + i // order.crops_each
-            if identity is None or identity.seed != wanted:
-                identity = Identity.from_seed(wanted, texture_rows=order.texture_rows)
+            age = None
+            if order.aged and i % order.crops_each >= order.crops_each // 2:
+                age = float(np.random.default_rng([order.seed, wanted]).random())
+            if identity is None or (identity.seed, asked) != (wanted, age):
+                identity = Identity.from_seed(wanted, age=age, texture_rows=order.texture_rows)
+                asked = age
         truths.append(
             crop_sample(identity, rng, order.size, recipe=order.recipe, device=order.device)
         )

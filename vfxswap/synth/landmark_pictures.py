@@ -9,10 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vfxswap.errors import CancelledError
-from vfxswap.synth.crops import LANDMARK_CROPS, render_crops
+from vfxswap.geometry import NOSE
+from vfxswap.nets.parsing import CLASSES
+from vfxswap.synth.crops import LANDMARK_CROPS, CropBatch, render_crops
 from vfxswap.synth.head import head_asset
 from vfxswap.train.landmark_data import shard_file, write_shard
 
@@ -26,6 +30,8 @@ class _Order(NamedTuple):
     pictures: int
     size: int
     seed: int
+    crops_each: int
+    aged: bool
 
 
 def render_pictures(
@@ -35,18 +41,20 @@ def render_pictures(
     per_shard: int = 300,
     size: int = 128,
     seed: int = 1,
+    crops_each: int = 6,
+    aged: bool = False,
     processes: int = 2,
     progress: Callable[[int, int], None] = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Renders the shards that `folder` does not have yet, in `processes` processes.
 
-    A shard depends on `seed`, its number, `per_shard` and `size` alone. `progress` hears shards
-    done and wanted. Raises JobError without the synthetic performers' extra, CancelledError when
-    `stop()` turns true; whole shards are kept.
+    A shard depends on `seed`, its number, `per_shard`, `size` and how performers change (see
+    `render_crops`) alone. `progress` hears shards done and wanted. Raises JobError without the
+    synthetic performers' extra, CancelledError when `stop()` turns true; whole shards are kept.
     """
     missing = [k for k in range(shards) if not shard_file(folder, k).exists()]
-    orders = [_Order(folder, k, per_shard, size, seed + k) for k in missing]
+    orders = [_Order(folder, k, per_shard, size, seed + k, crops_each, aged) for k in missing]
     if not orders:
         return
     head_asset()
@@ -70,13 +78,35 @@ def _single_thread() -> None:
 
 def _render_shard(order: _Order) -> int:
     batches = list(
-        render_crops(order.pictures, order.size, seed=order.seed, recipe=LOOSE_CROPS, processes=0)
-    )
+        render_crops(
+            order.pictures, order.size, seed=order.seed, recipe=LOOSE_CROPS,
+            crops_each=order.crops_each, aged=order.aged, processes=0,
+        )
+    )  # fmt: skip
     write_shard(
         order.folder,
         order.shard,
         pictures=np.concatenate([b.rgb for b in batches]),
         points=np.concatenate([b.landmarks for b in batches]),
         identity=np.concatenate([b.seeds for b in batches]),
+        labels=np.concatenate([_labels(b) for b in batches]),
     )
     return order.shard
+
+
+def _labels(batch: CropBatch) -> NDArray[np.uint8]:
+    """[N, S, S] the class that most of a pixel shows. The nose is skin within its landmarks."""
+    truth = dict(zip(batch.parts, np.moveaxis(batch.mattes, -1, 0).astype(np.float32) / 255))
+    for i, points in enumerate(batch.landmarks):
+        nose = np.zeros(truth["skin"].shape[1:], np.float32)
+        hull = cv2.convexHull(points[NOSE].astype(np.float32))[:, 0]
+        middle = hull.mean(0)
+        grown = np.rint((middle + 1.15 * (hull - middle)) * 16 - 8).astype(np.int32)
+        cv2.fillConvexPoly(nose, grown, 1.0, cv2.LINE_AA, 4)
+        skin = truth["skin"][i]
+        truth.setdefault("nose", np.zeros_like(truth["skin"]))[i] = np.minimum(nose, skin)
+        skin -= truth["nose"][i]
+    planes = np.stack([truth[name] for name in CLASSES[1:]])
+    behind = 1 - planes.sum(0, keepdims=True)
+    labels: NDArray[np.uint8] = np.concatenate([behind, planes]).argmax(0).astype(np.uint8)
+    return labels

@@ -2,8 +2,9 @@
 
 A data folder holds safetensors shards `pictures-0000.safetensors` …: `pictures` [n, S, S, 3]
 float16 scene-linear, `points` [n, 70, 2] float32 in picture pixels (centres at +0.5), `identity`
-[n] int64. Pictures show the face loosely (about half the side), so that training can shift, turn
-and scale without leaving them.
+[n] int64, and for parsing `labels` [n, S, S] uint8 (see `nets.parsing.CLASSES`). Pictures show
+the face loosely (about half the side), so that training can shift, turn and scale without leaving
+them.
 """
 
 from __future__ import annotations
@@ -45,24 +46,30 @@ def write_shard(
     pictures: NDArray[np.float16],
     points: NDArray[np.floating],
     identity: NDArray[np.integer],
+    labels: NDArray[np.uint8] | None = None,
 ) -> Path:
     """Writes a shard, whole or not at all: pictures [n, S, S, 3] scene-linear, points
-    [n, 70, 2], identity [n] the same number for every picture of one performer."""
+    [n, 70, 2], identity [n] the same number for every picture of one performer, labels
+    [n, S, S] the part that each pixel shows."""
     file = shard_file(folder, shard)
     tensors: dict[str, NDArray[Any]] = {
         "pictures": np.ascontiguousarray(pictures, np.float16),
         "points": np.ascontiguousarray(points, np.float32),
         "identity": np.ascontiguousarray(identity, np.int64),
     }
+    if labels is not None:
+        tensors["labels"] = np.ascontiguousarray(labels, np.uint8)
     write_atomically(file, save(tensors))
     return file
 
 
 @dataclass(frozen=True, eq=False)
 class FaceSet:
-    """Shards, mapped not copied; `points` [N, 70, 2] and `identity` [N] lie in memory."""
+    """Shards, mapped not copied; `points` [N, 70, 2] and `identity` [N] lie in memory. `parts`
+    are the shards' labels, where they have them."""
 
     shards: tuple[NDArray[np.float16], ...]
+    parts: tuple[NDArray[np.uint8], ...]
     starts: NDArray[np.int64]
     points: Points
     identity: NDArray[np.int64]
@@ -73,17 +80,21 @@ class FaceSet:
         files = sorted(folder.glob("pictures-*.safetensors"))
         if not files:
             raise JobError("no pictures to train on", file=folder, wanted="pictures-*.safetensors")
-        shards, points, identity = [], [], []
+        shards, parts, points, identity = [], [], [], []
         for file in files:
             try:
                 with safe_open(file, framework="numpy") as stored:
                     points.append(stored.get_tensor("points"))
                     identity.append(stored.get_tensor("identity"))
+                    if "labels" in stored.keys():  # noqa: SIM118
+                        parts.append(stored.get_tensor("labels"))
                 shards.append(_mapped(file))
             except (SafetensorError, ValueError, OSError) as error:
                 raise JobError(f"not a shard of pictures: {error}", file=file) from error
         starts = np.cumsum([0, *(len(shard) for shard in shards)])
-        return cls(tuple(shards), starts, np.concatenate(points), np.concatenate(identity))
+        return cls(
+            tuple(shards), tuple(parts), starts, np.concatenate(points), np.concatenate(identity)
+        )
 
     def __len__(self) -> int:
         return len(self.points)
@@ -93,6 +104,14 @@ class FaceSet:
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
         picture: Pixels = self.shards[shard][index - self.starts[shard]].astype(np.float32)
         return picture
+
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """[S, S] the part that each pixel shows. Raises JobError when the shards have none."""
+        if len(self.parts) != len(self.shards):
+            raise JobError("pictures without labels", wanted="labels in every shard")
+        shard = int(np.searchsorted(self.starts, index, side="right")) - 1
+        labels: NDArray[np.uint8] = self.parts[shard][index - self.starts[shard]]
+        return labels
 
     def split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Indices to train on and indices held out, with no identity in both."""
@@ -129,28 +148,28 @@ def draw(faces: FaceSet, index: int, rng: Generator, *, size: int, scan_size: in
     """A training sample: the face `index`, moved, dressed and photographed at random."""
     linear, points = faces.picture(index), faces.points[index]
     if rng.random() < 0.3:
-        linear = occluded(linear, points, rng)
+        linear, _ = occluded(linear, points, rng)
     if rng.random() < 0.5:
         side = linear.shape[1]
         linear = np.ascontiguousarray(linear[:, ::-1])
         points = (points * [-1, 1] + [side, 0])[list(MIRROR)].astype(np.float32)
     centre, face = _box(points)
     share = CROP_SHARE * float(np.exp(rng.normal(0.0, 0.09)))
-    matrix = _placing(
+    matrix = placing(
         centre + rng.normal(0.0, 0.055, 2) * face,
         face * share / size,
         float(rng.normal(0.0, 0.16)),
         (size / 2, size / 2),
     )
-    crop = _cut(linear, matrix, size)
+    crop = cut_picture(linear, matrix, size)
     if rng.random() < 0.08:
         _smear_side(crop, rng)
-    moved = _apply(_inverse(matrix), points)
+    moved = _apply(inverse(matrix), points)
 
     face_px = 16.0 * float(np.exp2(rng.uniform(-1.2, 1.2)))
     at = rng.uniform(0.15, 0.85, 2) * scan_size
-    scan_matrix = _placing(centre, face / face_px, float(rng.normal(0.0, 0.3)), tuple(at))
-    scan = _cut(linear, scan_matrix, scan_size, surround=rng)
+    scan_matrix = placing(centre, face / face_px, float(rng.normal(0.0, 0.3)), tuple(at))
+    scan = cut_picture(linear, scan_matrix, scan_size, surround=rng)
     return Sample(
         True,
         photographed(crop, rng),
@@ -170,7 +189,7 @@ def draw_faceless(
     else:
         linear, points = faces.picture(index), faces.points[index]
         crop = _not_a_face(linear, points, size, rng)
-        scan = _shuffled(_cut(linear, _whole(linear, scan_size), scan_size), rng)
+        scan = _shuffled(cut_picture(linear, _whole(linear, scan_size), scan_size), rng)
     return Sample(
         False,
         photographed(crop, rng),
@@ -188,25 +207,25 @@ def plain(
     change. Crop [size, size, 3] in net space and points [70, 2] in crop pixels."""
     linear, points = faces.picture(index), faces.points[index]
     centre, face = _box(points)
-    matrix = _placing(
+    matrix = placing(
         centre + rng.normal(0.0, 0.03, 2) * face,
         face * share * float(np.exp(rng.normal(0.0, 0.05))) / size,
         float(rng.normal(0.0, 0.08)),
         (size / 2, size / 2),
     )
-    crop = to_net(_cut(linear, matrix, size))
-    return crop, _apply(_inverse(matrix), points).astype(np.float32)
+    crop = to_net(cut_picture(linear, matrix, size))
+    return crop, _apply(inverse(matrix), points).astype(np.float32)
 
 
 def _not_a_face(linear: Pixels, points: Points, size: int, rng: Generator) -> Pixels:
     centre, face = _box(points)
     kind = rng.random()
     if kind < 0.35:
-        whole = _placing(centre, face * CROP_SHARE / size, 0.0, (size / 2, size / 2))
-        return _shuffled(_cut(linear, whole, size), rng)
+        whole = placing(centre, face * CROP_SHARE / size, 0.0, (size / 2, size / 2))
+        return _shuffled(cut_picture(linear, whole, size), rng)
     if kind < 0.5:
-        upside_down = _placing(centre, face * CROP_SHARE / size, np.pi, (size / 2, size / 2))
-        return _cut(linear, upside_down, size)
+        upside_down = placing(centre, face * CROP_SHARE / size, np.pi, (size / 2, size / 2))
+        return cut_picture(linear, upside_down, size)
     angle = rng.uniform(0, 2 * np.pi)
     if kind < 0.75:
         away = np.array([np.cos(angle), np.sin(angle)]) * face * rng.uniform(0.55, 1.0)
@@ -214,7 +233,7 @@ def _not_a_face(linear: Pixels, points: Points, size: int, rng: Generator) -> Pi
     else:
         away = np.array([np.cos(angle), np.sin(angle)]) * face * rng.uniform(0.0, 0.4)
         side = face * rng.uniform(0.2, 0.5)
-    return _cut(linear, _placing(centre + away, side / size, 0.0, (size / 2, size / 2)), size)
+    return cut_picture(linear, placing(centre + away, side / size, 0.0, (size / 2, size / 2)), size)
 
 
 def _shuffled(picture: Pixels, rng: Generator) -> Pixels:
@@ -248,7 +267,7 @@ def _box(points: Points) -> tuple[NDArray[np.float64], float]:
     return (low + high) / 2, float((high - low).max())
 
 
-def _placing(
+def placing(
     centre: NDArray[np.float64], step: float, angle_rad: float, at: tuple[float, ...]
 ) -> NDArray[np.float64]:
     """[2, 3] from output to picture pixels: `at` shows `centre`, one output pixel is `step`."""
@@ -259,19 +278,19 @@ def _placing(
 
 def _whole(picture: Pixels, size: int) -> NDArray[np.float64]:
     side = picture.shape[0]
-    return _placing(np.array([side / 2, side / 2]), side / size, 0.0, (size / 2, size / 2))
+    return placing(np.array([side / 2, side / 2]), side / size, 0.0, (size / 2, size / 2))
 
 
 def _apply(matrix: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def _inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     linear = np.linalg.inv(matrix[:, :2])
     return np.concatenate([linear, -(linear @ matrix[:, 2:])], 1)
 
 
-def _cut(
+def cut_picture(
     picture: Pixels, matrix: NDArray[np.float64], size: int, *, surround: Generator | None = None
 ) -> Pixels:
     """[size, size, 3] by bilinear sampling of the picture, halved first where it shrinks.

@@ -7,13 +7,10 @@ training that was stopped and resumed gives the weights of one that was not.
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -22,13 +19,13 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from vfxswap.errors import CancelledError, JobError
+from vfxswap.errors import JobError
 from vfxswap.geometry import LANDMARK_COUNT, PUPILS
 from vfxswap.nets.landmark import Candidates, LandmarkNet, LandmarkSettings, Scanner
 from vfxswap.settings import Settings
-from vfxswap.train.checkpoint import load_checkpoint, save_checkpoint
 from vfxswap.train.landmark_data import FaceSet, Sample, draw, draw_faceless, plain
 from vfxswap.train.landmark_preview import write_preview
+from vfxswap.train.steps import Progress, evaluating, stacked, train_steps
 
 SCAN_SIZE: Final = 48
 """Side of the scanner's training pictures, in pixels."""
@@ -58,15 +55,6 @@ class LandmarkTraining(Settings):
     save_every: int = Field(default=250, ge=1, description="Iterations between checkpoints.")
 
 
-class Progress(NamedTuple):
-    """Where a training stands: iterations done and wanted, seconds left, losses by name."""
-
-    iteration: int
-    iterations: int
-    eta_s: float
-    losses: dict[str, float]
-
-
 def run(
     data: Path,
     folder: Path,
@@ -91,30 +79,24 @@ def run(
     net = _fresh(settings)
     net.to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-4)
-    record = settings.model_dump(mode="json", exclude={"save_every"})
-    done = load_checkpoint(folder, net, optimiser, settings=record)
-    folder.mkdir(parents=True, exist_ok=True)
-    started, first = time.monotonic(), done
-    while done < settings.iterations:
-        if stop():
-            save_checkpoint(folder, net, optimiser, iteration=done, settings=record)
-            raise CancelledError(f"training stopped after {done} iterations", file=folder)
-        for group in optimiser.param_groups:
-            group["lr"] = _rate(done, settings)
-        losses = _step(net, optimiser, faces, training, done, settings, device)
-        done += 1
-        if progress is not None and (done % 20 == 0 or done == settings.iterations):
-            pace = (time.monotonic() - started) / (done - first)
-            state = Progress(done, settings.iterations, pace * (settings.iterations - done), losses)
-            progress(state)
-        if done % settings.save_every == 0 or done == settings.iterations:
-            save_checkpoint(folder, net, optimiser, iteration=done, settings=record)
-            errors = evaluate(net, faces, held_out[:300], seed=settings.seed, device=device)
-            entry = {"iteration": done, "seconds": time.monotonic() - started, **losses, **errors}
-            with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps({k: round(v, 5) for k, v in entry.items()}) + "\n")
-            write_preview(folder / "preview.png", net, faces, held_out[:40], settings.seed, device)
-    net.eval()
+
+    def measure() -> dict[str, float]:
+        write_preview(folder / "preview.png", net, faces, held_out[:40], settings.seed, device)
+        return evaluate(net, faces, held_out[:300], seed=settings.seed, device=device)
+
+    train_steps(
+        net,
+        optimiser,
+        folder,
+        iterations=settings.iterations,
+        rate=settings.rate,
+        save_every=settings.save_every,
+        record=settings.model_dump(mode="json", exclude={"save_every"}),
+        step=lambda iteration: _step(net, faces, training, iteration, settings, device),
+        measure=measure,
+        progress=progress,
+        stop=stop,
+    )
     calibrate(net, faces, held_out, seed=settings.seed, device=device)
     return net
 
@@ -125,14 +107,8 @@ def _fresh(settings: LandmarkTraining) -> LandmarkNet:
         return LandmarkNet(LandmarkSettings(width=settings.width))
 
 
-def _rate(iteration: int, settings: LandmarkTraining) -> float:
-    warm = min(1.0, (iteration + 1) / min(100, settings.iterations))
-    return settings.rate * warm * (0.5 + 0.5 * math.cos(math.pi * iteration / settings.iterations))
-
-
 def _step(
     net: LandmarkNet,
-    optimiser: torch.optim.Optimizer,
     faces: FaceSet,
     training: NDArray[np.int64],
     iteration: int,
@@ -144,10 +120,8 @@ def _step(
     sizes = {"size": net.SIZE, "scan_size": SCAN_SIZE}
     samples = [draw(faces, int(i), rng, **sizes) for i in chosen[: settings.faces]]
     samples += [draw_faceless(faces, int(i), rng, **sizes) for i in chosen[settings.faces :]]
-    net.train()
-    optimiser.zero_grad(set_to_none=True)
-    crops = _stack([s.crop for s in samples], device)
-    scans = _stack([s.scan for s in samples], device)
+    crops = stacked([s.crop for s in samples], device)
+    scans = stacked([s.scan for s in samples], device)
     with torch.autocast(device.type, dtype=torch.bfloat16):
         log_heat, logit = net.heatmaps(crops)
         candidates = net.scan(scans)
@@ -165,14 +139,7 @@ def _step(
         + 0.2 * parts["scan_box"]
     )
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
-    optimiser.step()
     return {"loss": loss.item(), **{name: part.item() for name, part in parts.items()}}
-
-
-def _stack(pictures: list[Any], device: torch.device) -> Tensor:
-    batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-    return batch.to(device).contiguous(memory_format=torch.channels_last)
 
 
 def _landmark_losses(
@@ -232,17 +199,6 @@ def _scan_losses(candidates: Candidates, samples: list[Sample]) -> tuple[Tensor,
     return loss, box_loss
 
 
-@contextmanager
-def _evaluating(net: LandmarkNet) -> Iterator[None]:
-    training = net.training
-    net.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        net.train(training)
-
-
 def evaluate(
     net: LandmarkNet,
     faces: FaceSet,
@@ -255,12 +211,12 @@ def evaluate(
     the outer interocular distance, mean and median over faces, and the mean of each group."""
     device = torch.device(device)
     errors = []
-    with _evaluating(net):
+    with evaluating(net):
         for start in range(0, len(indices), 50):
             part = indices[start : start + 50]
             rngs = [np.random.default_rng([seed, 1, int(i)]) for i in part]
             drawn = [plain(faces, int(i), r, size=net.SIZE) for i, r in zip(part, rngs)]
-            found = net(_stack([crop for crop, _ in drawn], device)).points.cpu().numpy()
+            found = net(stacked([crop for crop, _ in drawn], device)).points.cpu().numpy()
             truth = np.stack([points for _, points in drawn])
             outer = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)
             errors.append(np.linalg.norm(found - truth, axis=2) / outer[:, None])
@@ -285,7 +241,7 @@ def calibrate(
     device = torch.device(device)
     spreads: list[Tensor] = []
     scores: dict[bool, list[Tensor]] = {True: [], False: []}
-    with _evaluating(net):
+    with evaluating(net):
         for start in range(0, len(indices), 40):
             part = indices[start : start + 40]
             rng = np.random.default_rng([seed, 2, start])
@@ -293,7 +249,7 @@ def calibrate(
                 samples = [
                     draws(faces, int(i), rng, size=net.SIZE, scan_size=SCAN_SIZE) for i in part
                 ]
-                found = net(_stack([s.crop for s in samples], device))
+                found = net(stacked([s.crop for s in samples], device))
                 scores[kind].append(found.score)
                 if kind:
                     spreads.append(found.spread)

@@ -90,10 +90,11 @@ def _softened(net: Pixels, rng: Generator) -> Pixels:
     return out
 
 
-def occluded(linear: Pixels, points: NDArray[np.float32], rng: Generator) -> Pixels:
-    """One or two soft objects (hands, microphones, bars, flat patches) over parts of a face."""
+def occluded(linear: Pixels, points: NDArray[np.float32], rng: Generator) -> tuple[Pixels, Pixels]:
+    """One or two soft objects (hands, microphones, bars, flat patches) over parts of a face: the
+    picture, and how much of each pixel [S, S] they cover."""
     size = linear.shape[0]
-    out = linear
+    out, seen = linear, np.ones((size, size), np.float32)
     for _ in range(int(rng.integers(1, 3))):
         at = points[int(rng.integers(0, 68))] + rng.normal(0, 0.12 * size, 2)
         mask = np.zeros((size, size), np.float32)
@@ -109,8 +110,9 @@ def occluded(linear: Pixels, points: NDArray[np.float32], rng: Generator) -> Pix
         colour = np.array([0.45, 0.27, 0.18]) if rng.random() < 0.4 else rng.uniform(0.01, 0.8, 3)
         level = float(np.median(linear)) * rng.uniform(0.3, 2.5)
         texture = np.exp2(0.6 * fractal(size, rng, coarsest=0.2))[..., None]
+        seen *= 1 - mask[..., 0]
         out = out * (1 - mask) + mask * texture * (colour * level / 0.3).astype(np.float32)
-    return out.astype(np.float32)
+    return out.astype(np.float32), 1 - seen
 
 
 def fractal(size: int, rng: Generator, *, coarsest: float = 0.5) -> Pixels:

@@ -1,0 +1,176 @@
+"""Training of the identity network on many performers at two ages each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vfxswap.errors import JobError
+from vfxswap.nets.identity import IdentityNet, IdentitySettings
+from vfxswap.settings import Settings
+from vfxswap.train.face_crops import dressed_crop
+from vfxswap.train.landmark_data import FaceSet
+from vfxswap.train.steps import Progress, evaluating, stacked, train_steps
+
+OCCLUDER_CHANCE = 0.2
+
+
+class IdentityTraining(Settings):
+    """How an identity network is trained."""
+
+    iterations: int = Field(default=4000, ge=1, description="Optimiser steps in all.")
+    faces: int = Field(default=64, ge=2, description="Faces in a batch.")
+    rate: float = Field(default=2e-3, gt=0, description="Highest learning rate; cosine to 0.")
+    scale: float = Field(default=24.0, gt=0, description="Sharpness of the softmax.")
+    margin: float = Field(
+        default=0.25, ge=0, lt=1, description="Cosine by which the right performer must win."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of weights and samples.")
+    width: int = Field(default=24, ge=4, le=128, description="Width of the network.")
+    length: int = Field(default=96, ge=8, le=512, description="Numbers in a descriptor.")
+    save_every: int = Field(default=250, ge=1, description="Iterations between checkpoints.")
+
+
+class _Training(nn.Module):
+    """The network and a direction for each performer of the training."""
+
+    def __init__(self, net: IdentityNet, performers: int) -> None:
+        super().__init__()
+        self.net = net
+        self.directions = nn.Parameter(torch.randn(performers, net.settings.length))
+
+
+def run(
+    data: Path,
+    folder: Path,
+    *,
+    settings: IdentityTraining,
+    device: torch.device | str = "cpu",
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> IdentityNet:
+    """Trains on the shards in `data` and keeps checkpoints and log in `folder`; resumes as
+    `train_steps` does. Returns the network in eval mode. Raises JobError, CancelledError.
+
+    Softmax over performers with a cosine margin (CosFace: Wang et al. 2018).
+    """
+    device = torch.device(device)
+    faces = FaceSet.open(data)
+    training, held_out = faces.split()
+    if not len(training) or not len(held_out):
+        raise JobError("too few performers to hold some out", got=len(set(faces.identity)))
+    performers, number = np.unique(faces.identity[training], return_inverse=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        net = IdentityNet(IdentitySettings(width=settings.width, length=settings.length))
+        both = _Training(net, len(performers)).to(device)
+    both = both.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(both.parameters(), lr=settings.rate, weight_decay=5e-4)
+
+    def step(iteration: int) -> dict[str, float]:
+        rng = np.random.default_rng([settings.seed, iteration])
+        chosen = rng.choice(len(training), settings.faces)
+        crops = [
+            dressed_crop(
+                faces, int(training[i]), rng, size=net.SIZE, occluder_chance=OCCLUDER_CHANCE
+            ).crop
+            for i in chosen
+        ]
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            found = net(stacked(crops, device))
+        cosine = found.float() @ F.normalize(both.directions, dim=1).T
+        truth = torch.from_numpy(number[chosen]).to(device)
+        margin = settings.margin * F.one_hot(truth, len(performers))
+        loss = F.cross_entropy(settings.scale * (cosine - margin), truth)
+        loss.backward()  # type: ignore[no-untyped-call]
+        right = (cosine.argmax(1) == truth).float().mean()
+        return {"loss": loss.item(), "right": right.item()}
+
+    train_steps(
+        both,
+        optimiser,
+        folder,
+        iterations=settings.iterations,
+        rate=settings.rate,
+        save_every=settings.save_every,
+        record=settings.model_dump(mode="json", exclude={"save_every"}),
+        step=step,
+        measure=lambda: evaluate(net, faces, held_out, seed=settings.seed, device=device),
+        progress=progress,
+        stop=stop,
+    )
+    return net
+
+
+def evaluate(
+    net: IdentityNet,
+    faces: FaceSet,
+    indices: NDArray[np.int64],
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> dict[str, float]:
+    """How performers that training never saw are told apart, in pictures dressed as in training.
+
+    `top1`: the nearest other picture is of the same performer (chance is about one in the number
+    of performers); `top1_of_5`: the nearest of others' and own means of five pictures, for the
+    mean of five other ones; `equal_error`: where as many pairs of one performer are parted as
+    pairs of two are joined, at the cosine `threshold`.
+    """
+    device = torch.device(device)
+    vectors = []
+    with evaluating(net):
+        for start in range(0, len(indices), 40):
+            crops = [
+                dressed_crop(
+                    faces, int(i), np.random.default_rng([seed, 1, int(i)]), size=net.SIZE,
+                    occluder_chance=OCCLUDER_CHANCE,
+                ).crop
+                for i in indices[start : start + 40]
+            ]  # fmt: skip
+            vectors.append(net(stacked(crops, device)).cpu())
+    found = torch.cat(vectors)
+    owner = torch.from_numpy(faces.identity[indices])
+    cosine = found @ found.T
+    same = owner[:, None] == owner[None]
+    itself = torch.eye(len(owner), dtype=torch.bool)
+    nearest = cosine.masked_fill(itself, -2.0).argmax(1)
+    pairs = ~itself
+    threshold, error = _equal_error(cosine[pairs & same], cosine[pairs & ~same])
+    return {
+        "top1": float((owner[nearest] == owner).float().mean()),
+        "top1_of_5": _of_five(found, owner),
+        "equal_error": error,
+        "threshold": threshold,
+    }
+
+
+def _equal_error(same: Tensor, other: Tensor) -> tuple[float, float]:
+    parted, joined = same.sort().values, other.sort().values
+    marks = torch.linspace(-1, 1, 2001)
+    missed = torch.searchsorted(parted, marks) / max(1, len(parted))
+    wrong = 1 - torch.searchsorted(joined, marks) / max(1, len(joined))
+    at = int((missed - wrong).abs().argmin())
+    return float(marks[at]), float((missed[at] + wrong[at]) / 2)
+
+
+def _of_five(found: Tensor, owner: Tensor) -> float:
+    first, second, names = [], [], []
+    for name in owner.unique():
+        mine = found[owner == name]
+        if len(mine) >= 10:
+            # Every other picture, so that both halves show both ages.
+            first.append(F.normalize(mine[0::2][:5].mean(0), dim=0))
+            second.append(F.normalize(mine[1::2][:5].mean(0), dim=0))
+            names.append(name)
+    if not names:
+        return 0.0
+    nearest = (torch.stack(first) @ torch.stack(second).T).argmax(1)
+    return float((nearest == torch.arange(len(names))).float().mean())
