@@ -91,7 +91,8 @@ class Keeper:
                     self._over.set()
                     return
                 async with self._turn:
-                    await self._ask(request["id"], line, reader, writer)
+                    if not self._over.is_set():
+                        await self._ask(request["id"], line, reader, writer)
         except (ConnectionError, ValueError, KeyError) as error:
             _log(f"a task was not understood: {error!r}")
         finally:
@@ -155,8 +156,9 @@ class Keeper:
             return
         assert engine.stdin is not None
         engine.stdin.close()
-        # Who cannot wait kills this process, and the engine's stdin is closed already.
-        await engine.communicate()
+        # Who cannot wait kills this process; the engine's stdin is closed already.
+        async with self._turn:
+            await engine.communicate()
 
 
 def _ends(event: bytes, request_id: str) -> bool:

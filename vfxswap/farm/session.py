@@ -51,9 +51,8 @@ def start(
     Raises SessionError when one is running already or it does not come up.
     """
     folder = folder.absolute()
-    if (folder / SOCKET).exists():
-        raise SessionError("the session has an engine already", file=folder / SOCKET)
     folder.mkdir(parents=True, exist_ok=True)
+    _refuse_second(folder)
     environment = {**os.environ, **({"VFXSWAP_SHOW": show} if show else {})}
     with (folder / LOG).open("ab") as log:
         keeper = subprocess.Popen(
@@ -124,6 +123,19 @@ def stop(folder: Path, *, grace_s: float) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def _refuse_second(folder: Path) -> None:
+    if not (folder / SOCKET).exists():
+        return
+    try:
+        with _connected(folder):
+            pass
+    except OSError:
+        # Left by a keeper that was killed.
+        (folder / SOCKET).unlink(missing_ok=True)
+    else:
+        raise SessionError("the session has an engine already", file=folder / SOCKET)
 
 
 def _ask(
