@@ -60,4 +60,6 @@ def test_looks_decide_where_places_do_not() -> None:
     for n, faces in named.items():
         by_id = {f.id: f for f in faces}
         for id_, who in ((0, 1), (1, 2)):
-            assert by_id[id_].descriptor @ look(who) > 0.7, f"frame {n}"
+            seen = by_id[id_].descriptor
+            assert seen is not None
+            assert seen @ look(who) > 0.7, f"frame {n}"

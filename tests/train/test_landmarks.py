@@ -14,7 +14,8 @@ from vfxswap.io.weights import find_model, load_net
 from vfxswap.nets.landmark import LandmarkNet
 from vfxswap.train.landmark_card import save_landmark_model
 from vfxswap.train.landmark_data import FaceSet, draw, draw_faceless, plain, shard_file
-from vfxswap.train.landmarks import LandmarkTraining, Progress, run
+from vfxswap.train.landmarks import LandmarkTraining, run
+from vfxswap.train.steps import Progress
 
 TINY = LandmarkTraining(iterations=4, faces=2, others=1, width=4, save_every=2)
 

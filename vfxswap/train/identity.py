@@ -71,7 +71,6 @@ def run(
         torch.manual_seed(settings.seed)
         net = IdentityNet(IdentitySettings(width=settings.width, length=settings.length))
         both = _Training(net, len(performers)).to(device)
-    both = both.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(both.parameters(), lr=settings.rate, weight_decay=5e-4)
 
     def step(iteration: int) -> dict[str, float]:
@@ -163,7 +162,7 @@ def _equal_error(same: Tensor, other: Tensor) -> tuple[float, float]:
 
 def _of_five(found: Tensor, owner: Tensor) -> float:
     first, second, names = [], [], []
-    for name in owner.unique():
+    for name in sorted(set(owner.tolist())):
         mine = found[owner == name]
         if len(mine) >= 10:
             # Every other picture, so that both halves show both ages.

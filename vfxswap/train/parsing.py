@@ -67,8 +67,8 @@ def run(
         raise JobError("too few performers to hold some out", got=len(set(faces.identity)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        net = ParsingNet(ParsingSettings(width=settings.width)).to(device)
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = ParsingNet(ParsingSettings(width=settings.width))
+    net.to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-4)
 
     def measure() -> dict[str, float]:
