@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from vfxswap_nuke.curves import keyframed
 from vfxswap_nuke.errors import NodeError
@@ -52,7 +52,7 @@ def frame_range(frames: range) -> str:
 
 
 def build_settings(
-    knobs: Mapping[str, KnobState], rows: list[Row]
+    knobs: Mapping[str, KnobState], rows: Sequence[Row]
 ) -> tuple[dict[str, Any], list[str]]:
     """Settings for a job, and warnings. Knobs that the effect does not know (any more), and
     settings without a knob, are told of; the engine's defaults stand for the latter."""

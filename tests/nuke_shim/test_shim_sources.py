@@ -1,0 +1,115 @@
+"""What the plug-in may be made of: Python 3.7, the standard library, and Nuke where it says so."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PLUGIN = ROOT / "plugins" / "nuke"
+SOURCES = sorted(p for p in PLUGIN.rglob("*.py") if "rez" not in p.parts)
+HOST_MODULES = {"nuke", "nukescripts"}
+QT_MODULES = {"PySide2", "PySide6", "shiboken2", "shiboken6"}
+OLD_PYTHON_CHECKS = Path(__file__).parent / "shim_on_old_python.py"
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Top names of what a module imports at run time, wherever it does."""
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            skipped |= {inner for statement in node.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield str(node.module).split(".")[0]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
+def test_a_source_is_python_3_7_and_says_what_of_the_host_it_imports(source: Path) -> None:
+    tree = ast.parse(source.read_text(), feature_version=(3, 7))
+    found = set(imported(tree)) - set(sys.stdlib_module_names) - {"vfxswap_nuke"}
+    assert found <= HOST_MODULES | QT_MODULES, found
+    if source.parent == PLUGIN:
+        return
+    said = ast.get_docstring(tree) or ""
+    assert ("nuke" in found) == ("Imports `nuke`" in said)
+    assert bool(found & QT_MODULES) == (source.stem == "panel_qt")
+
+
+def test_no_module_of_the_host_is_met_by_what_needs_none() -> None:
+    """Those that are free of Nuke by their own source are so with all that they import."""
+    free = [
+        s.stem
+        for s in SOURCES
+        if s.parent.name == "vfxswap_nuke"
+        and not set(imported(ast.parse(s.read_text()))) & (HOST_MODULES | QT_MODULES)
+        and s.stem not in ("__init__", *_of_the_host())
+    ]
+    assert {"jobs", "foreground", "background", "panel_model"} <= set(free)
+    code = (
+        "import importlib, sys\n"
+        f"for name in {free!r}: importlib.import_module('vfxswap_nuke.' + name)\n"
+        "met = {'nuke', 'nukescripts', 'PySide6', 'PySide2', 'client'} & set(sys.modules)\n"
+        "assert not met, met\n"
+    )
+    subprocess.run([sys.executable, "-B", "-c", code], check=True, env=environment())
+
+
+def _of_the_host() -> set[str]:
+    """Modules that import one that imports the host, at run time."""
+    direct = {"host", "node", "actions", "menus", "panel", "panel_qt"}
+    sources = {s.stem: s for s in SOURCES if s.parent.name == "vfxswap_nuke"}
+    return direct | {
+        name
+        for name, source in sources.items()
+        if re.search(r"^from vfxswap_nuke\.(panel_qt|host|node) import", source.read_text(), re.M)
+        or re.search(r"^from vfxswap_nuke import .*\b(host|node)\b", source.read_text(), re.M)
+    }
+
+
+def environment() -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("VFXSWAP", "PYTHON"))}
+    return {**kept, "PYTHONPATH": str(PLUGIN)}
+
+
+def old_pythons() -> dict[str, str]:
+    """Interpreters of the versions that Nuke 13 to 16 carry, those that are there."""
+    found: dict[str, str] = {}
+    places = os.environ.get("PATH", "").split(os.pathsep)
+    places += [str(p) for p in Path("~/.pyenv/versions").expanduser().glob("*/bin")]
+    for place in places:
+        for version in ("3.7", "3.9", "3.10", "3.11"):
+            path = Path(place) / f"python{version}"
+            if version not in found and path.is_file():
+                works = subprocess.run([path, "-c", "import ssl"], capture_output=True)
+                if works.returncode == 0:
+                    found[version] = str(path)
+    return found
+
+
+PYTHONS = old_pythons()
+
+
+@pytest.mark.parametrize("version", ["3.7", "3.9", "3.10", "3.11"])
+def test_the_plug_in_works_in_every_python_that_a_nuke_carries(
+    version: str, tmp_path: Path
+) -> None:
+    if version not in PYTHONS:
+        pytest.skip(f"no Python {version} is here: what Nuke's carries is not tried")
+    done = subprocess.run(
+        [PYTHONS[version], "-B", str(OLD_PYTHON_CHECKS), str(tmp_path)],
+        env=environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"({version.replace('.', ', ')}")
