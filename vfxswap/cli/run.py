@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from vfxswap.errors import EXIT_DONE, JobError
 
 if TYPE_CHECKING:
     from vfxswap.job import Job
+    from vfxswap.render.report import Report
 
 
 class Precision(StrEnum):
@@ -40,6 +42,17 @@ PrecisionOption = Annotated[
 ]
 ProgressOption = Annotated[
     Dialect, typer.Option("--progress", help="What progress looks like; auto: a bar on a terminal.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Render in so many processes on this machine; else in this one."),
+]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1,
+        help="GB that the workers may use; else most of what is free. Fewer start if need be.",
+    ),
 ]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave complete frames alone; redo broken ones.")
@@ -108,6 +121,8 @@ def effect(
     device: Device = "auto",
     precision: PrecisionOption = Precision.HALF,
     threads: Threads = None,
+    workers: Workers = None,
+    memory: Memory = None,
     progress: ProgressOption = Dialect.AUTO,
     save_job: Annotated[
         Path | None, typer.Option(help="Write the job that this command stands for.")
@@ -162,6 +177,8 @@ def effect(
             device=device,
             precision=precision,
             threads=threads,
+            workers=workers,
+            memory=memory,
             progress=progress,
             cancel=cancel,
         )
@@ -180,17 +197,19 @@ def render_job(
     device: str,
     precision: Precision,
     threads: int | None,
+    workers: int | None,
+    memory: float | None,
     progress: Dialect,
     cancel: threading.Event,
 ) -> None:
-    """Renders and exits with the report's code."""
-    from vfxswap.render import render
+    """Renders, in this process or in `workers`, and exits with the report's code."""
     from vfxswap.shot import parse_frames
 
     if cancel.is_set():
         _exit_cancelled()
+    rendering = _renderer(workers, memory)
     with listener(progress) as listen:
-        report = render(
+        report = rendering(
             job,
             frames=parse_frames(frames) if frames else None,
             skip_existing=skip_existing,
@@ -203,6 +222,22 @@ def render_job(
         )
     finish(progress, report)
     raise typer.Exit(report.exit_code)
+
+
+def _renderer(workers: int | None, memory: float | None) -> Callable[..., Report]:
+    """`render`, or the same in processes."""
+    if workers is None:
+        if memory is not None:
+            raise JobError("memory is shared out between workers", wanted="--workers too")
+        from vfxswap.render import render
+
+        return render
+    from vfxswap.farm.security import require_dask
+
+    require_dask()
+    from vfxswap.farm.local import render_on_workers
+
+    return partial(render_on_workers, workers=workers, memory_gb=memory)
 
 
 def say_findings(job: Job, *, as_json: bool = False) -> int:
