@@ -74,9 +74,8 @@ def report_folder(job: Job) -> Path:
 def _page(job: Job, report: ShotReport) -> str:
     totals = report.totals
     good = totals.whole == totals.frames
-    words = (
-        "all frames are there" if good else f"{totals.frames - totals.whole} frames are not there"
-    )
+    lacking = totals.frames - totals.whole
+    words = "all frames are there" if good else f"{lacking} of {totals.frames} frames are not there"
     sections = [
         f'<span class="verdict {"good" if good else "bad"}">{words}</span>'
         f"<h1>{_e(Path(report.output).name)}</h1>"

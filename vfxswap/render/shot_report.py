@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pydantic import Field, JsonValue
 
@@ -36,7 +36,7 @@ from vfxswap.render.output import (
     sidecar_path,
     verify_sidecar,
 )
-from vfxswap.render.plan import opened_files
+from vfxswap.render.plan import Unit, opened_files, units_of
 from vfxswap.render.prepare import tracks_path
 from vfxswap.render.report import Event, Listener, silent
 from vfxswap.render.stability import FaceTrack, face_tracks
@@ -144,24 +144,19 @@ def shot_report(
     cancel = cancel or threading.Event()
     wanted, views = _wanted(job)
     output, plate = PlateSequence(job.output.pattern), PlateSequence(job.plate.pattern)
-    places = [(frame, view) for frame in sorted(wanted) for view in views]
-    progress(Event("report", "begin", 0, len(places)))
+    units = units_of(plate, output, sorted(wanted), views)
+    progress(Event("report", "begin", 0, len(units)))
 
-    def look(place: tuple[int, str]) -> FrameReport | None:
-        if cancel.is_set():
-            return None
-        frame, view = place
-        target = output.path(frame, view if output.has_views else None)
-        source = plate.path(frame, view if plate.has_views else None)
-        return _frame(job, frame, view, target, source)
+    def look(unit: Unit) -> FrameReport | None:
+        return None if cancel.is_set() else _frame(unit, sidecar=job.output.sidecar)
 
     frames = []
     with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, _MOST_THREADS)) as pool:
-        for done, found in enumerate(pool.map(look, places), 1):
+        for done, found in enumerate(pool.map(look, units), 1):
             if found is None:
                 raise CancelledError("cancelled while looking at frames")
             frames.append(found)
-            progress(Event("report", "done", done, len(places), found.frame, found.view))
+            progress(Event("report", "done", done, len(units), found.frame, found.view))
     tracks, complaints = _tracks(job)
     stability = tuple(face_tracks(tracks, wanted, views)) if tracks is not None else ()
     return ShotReport(
@@ -198,8 +193,9 @@ def _wanted(job: Job) -> tuple[Sequence[int], tuple[str, ...]]:
     return frames, views
 
 
-def _frame(job: Job, frame: int, view: str, target: Path, source: Path) -> FrameReport:
-    state, reason = _state(target, sidecar=job.output.sidecar)
+def _frame(unit: Unit, *, sidecar: bool) -> FrameReport:
+    target = unit.target
+    state, reason = _state(target, sidecar=sidecar)
     failure = read_record(failure_path(target), FAILURE_FORMAT)
     error = failure.get("error")
     said = str(error.get("message", "")) if isinstance(error, dict) else ""
@@ -209,7 +205,7 @@ def _frame(job: Job, frame: int, view: str, target: Path, source: Path) -> Frame
     content = read_sidecar(target) or {}
     run = content.get("run")
     run = run if isinstance(run, dict) else {}
-    stamp = PlateStamp.of(source)
+    stamp = PlateStamp.of(unit.source)
     if state == "whole" and stamp is not None and run.get("plate") not in (None, stamp.record()):
         warnings.append("the plate was changed since")
     if state != "whole":
@@ -219,8 +215,8 @@ def _frame(job: Job, frame: int, view: str, target: Path, source: Path) -> Frame
     faces = content.get("faces")
     seconds = run.get("seconds")
     return FrameReport(
-        frame=frame,
-        view=view,
+        frame=unit.frame,
+        view=unit.view,
         path=str(target),
         state=state,
         reason=reason,
@@ -274,7 +270,7 @@ def _tracks(job: Job) -> tuple[Tracks | None, list[str]]:
 
 
 def _totals(frames: Sequence[FrameReport], stability: Iterable[FaceTrack]) -> Totals:
-    counts = {state: sum(f.state == state for f in frames) for state in State.__args__}
+    counts = {state: sum(f.state == state for f in frames) for state in get_args(State)}
     return Totals(
         frames=len(frames),
         noted=sum(bool(f.notes or f.warnings) for f in frames),
