@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vfxswap.cli import run
+from vfxswap.cli import run, train_faces
 from vfxswap.cli.options import given_settings, settings_command
 from vfxswap.cli.progress import Dialect, steps
 
@@ -36,6 +36,10 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     train.command("comb")(_train_comb)
     landmarks = _landmarks_command() if chosen[:2] == ("train", "landmarks") else _unchosen
     train.command("landmarks", help="Train the landmark network.")(landmarks)
+    for which, text in train_faces.HELP.items():
+        faces = chosen[:2] == ("train", which)
+        face_training = train_faces.command(which, command_line()) if faces else _unchosen
+        train.command(which, help=text)(face_training)
     app.add_typer(train, name="train")
 
 

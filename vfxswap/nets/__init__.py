@@ -5,6 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from vfxswap.nets.comb import Comb
+from vfxswap.nets.identity import IdentityNet
 from vfxswap.nets.landmark import LandmarkNet
+from vfxswap.nets.parsing import ParsingNet
 
-NETS: dict[str, type[nn.Module]] = {"comb": Comb, "landmark": LandmarkNet}
+NETS: dict[str, type[nn.Module]] = {
+    "comb": Comb,
+    "identity": IdentityNet,
+    "landmark": LandmarkNet,
+    "parsing": ParsingNet,
+}

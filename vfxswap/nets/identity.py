@@ -18,7 +18,7 @@ _CONTRAST_FLOOR: Final = 0.01
 class IdentitySettings(Settings):
     """Shape of an identity network; stored in its model card."""
 
-    width: int = Field(default=24, ge=4, le=128, description="Channels at half resolution.")
+    width: int = Field(default=16, ge=4, le=128, description="Channels at half resolution.")
     length: int = Field(default=96, ge=8, le=512, description="Numbers in a descriptor.")
 
 

@@ -24,7 +24,7 @@ _CONTRAST_FLOOR: Final = 0.01
 class ParsingSettings(Settings):
     """Shape of a parsing network; stored in its model card."""
 
-    width: int = Field(default=20, ge=4, le=128, description="Channels at half resolution.")
+    width: int = Field(default=16, ge=4, le=128, description="Channels at half resolution.")
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:

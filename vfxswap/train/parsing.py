@@ -41,11 +41,11 @@ OCCLUDER_CHANCE: Final = 0.5
 class ParsingTraining(Settings):
     """How a parsing network is trained."""
 
-    iterations: int = Field(default=4000, ge=1, description="Optimiser steps in all.")
+    iterations: int = Field(default=3000, ge=1, description="Optimiser steps in all.")
     faces: int = Field(default=16, ge=1, description="Faces in a batch.")
     rate: float = Field(default=2e-3, gt=0, description="Highest learning rate; cosine to 0.")
     seed: int = Field(default=0, ge=0, description="Seed of weights and samples.")
-    width: int = Field(default=20, ge=4, le=128, description="Width of the network.")
+    width: int = Field(default=16, ge=4, le=128, description="Width of the network.")
     save_every: int = Field(default=250, ge=1, description="Iterations between checkpoints.")
 
 
