@@ -57,7 +57,7 @@ def render_command(submission: Submission, *more: str) -> tuple[str, ...]:
 
 def report_command(submission: Submission, *more: str) -> tuple[str, ...]:
     """What looks at all frames when every chunk is over."""
-    return ("report", str(submission.job_file), *more)
+    return ("report", str(submission.job_file), *show_options(submission), *more)
 
 
 def quoted(words: Sequence[str]) -> str:

@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pydantic import Field
 
 from vfxswap.errors import JobError
-from vfxswap.farm.commands import engine_options, quoted
+from vfxswap.farm.commands import engine_options, quoted, show_options
 from vfxswap.farm.ranges import to_openjd
 from vfxswap.farm.submission import Submission, Target
 from vfxswap.files import write_atomically
 from vfxswap.settings import Settings
-
-if TYPE_CHECKING:
-    from vfxswap.job import Job
 
 _RUN = "{{Param.VfxSwap}}"
 _JOB = "{{Param.JobFile}}"
@@ -123,7 +120,11 @@ def template(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]
                 "description": "Runs vfxswap on a worker.",
             },
         ],
-        "steps": [_prepare(submission, settings), _frames(submission, settings), _report()],
+        "steps": [
+            _prepare(submission, settings),
+            _frames(submission, settings),
+            _report(submission),
+        ],
     }
 
 
@@ -186,11 +187,12 @@ def _frames(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]:
     }
 
 
-def _report() -> dict[str, Any]:
+def _report(submission: Submission) -> dict[str, Any]:
+    arguments = ["report", _JOB, *show_options(submission), *_threads(submission)]
     return {
         "name": "Report",
         "dependencies": [{"dependsOn": "Frames"}],
-        "script": {"actions": {"onRun": _action(["report", _JOB])}},
+        "script": {"actions": {"onRun": _action([*arguments, "--progress", "openjd"])}},
     }
 
 
@@ -228,41 +230,39 @@ def _values(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]:
 
 
 def _assets(submission: Submission) -> dict[str, Any]:
-    """What a farm without the studio's disks must be sent, and where results come to be."""
-    job = submission.job
-    config = job.color.config if "://" not in job.color.config else ""
-    side = [path for path in (job.tracks, config, job.revocations) if path and Path(path).is_file()]
-    outputs = [Path(job.output.pattern).parent, *([Path(job.tracks).parent] if job.tracks else [])]
-    return {
-        "assetReferences": {
-            "inputs": {"filenames": sorted({*side, *_pictures(job)}), "directories": []},
-            "outputs": {"directories": sorted({str(_plain(folder)) for folder in outputs})},
-            "referencedPaths": [],
-        }
-    }
-
-
-def _pictures(job: Job) -> Iterable[str]:
-    """Files of the plate and of mattes that are there, handles too."""
+    """What a farm without the studio's disks must be sent, and where results come to be: files
+    that are there of the plate, of mattes and beside them, handles too."""
     from vfxswap.io.sequence import PlateSequence
     from vfxswap.render.plan import opened_files
 
-    _, _, found, views = opened_files(job)
+    job = submission.job
+    _, output, found, views = opened_files(job)
     frames = job.shot(found=found).frames_with_handles
-    patterns = [job.plate.pattern]
-    patterns += [matte.pattern for spec in job.effects for matte in spec.mattes.values()]
-    for sequence in map(PlateSequence, patterns):
-        for view in views if sequence.has_views else (None,):
-            for path in {sequence.path(frame, view) for frame in frames}:
-                if path.is_file():
-                    yield str(path)
-
-
-def _plain(folder: Path) -> Path:
-    """The deepest folder whose name does not change from frame to frame or view to view."""
-    while re.search(r"[#@%$]", str(folder)) and folder != folder.parent:
-        folder = folder.parent
-    return folder
+    mattes = [matte.pattern for spec in job.effects for matte in spec.mattes.values()]
+    pictures = {
+        path
+        for sequence in map(PlateSequence, (job.plate.pattern, *mattes))
+        for view in (views if sequence.has_views else (None,))
+        for path in {sequence.path(frame, view) for frame in frames}
+    }
+    # A colour config may be built in, and then is no file.
+    beside = {Path(p) for p in (job.tracks, job.color.config, job.revocations) if p}
+    results = {
+        output.path(frame, view).parent
+        for frame in submission.frames
+        for view in (views if output.has_views else (None,))
+    }
+    results |= {Path(job.tracks).parent} if job.tracks else set()
+    return {
+        "assetReferences": {
+            "inputs": {
+                "filenames": sorted(str(path) for path in pictures | beside if path.is_file()),
+                "directories": [],
+            },
+            "outputs": {"directories": sorted(map(str, results))},
+            "referencedPaths": [],
+        }
+    }
 
 
 def _folder(submission: Submission, settings: OpenJDSettings) -> Path:

@@ -142,8 +142,7 @@ def scripts(submission: Submission, settings: SlurmSettings) -> tuple[Script, Sc
                 submission,
                 settings,
                 "report",
-                quoted((*run, *report_command(submission))),
-                cpus=1,
+                f"{quoted((*run, *report_command(submission)))} {tail}",
                 retries=0,
             ),
         ),
@@ -201,7 +200,6 @@ def _text(
     *,
     array: str = "",
     before: str = "",
-    cpus: int | None = None,
     retries: int | None = None,
 ) -> str:
     pattern = f"{name}.%A_%a.log" if array else f"{name}.%j.log"
@@ -217,7 +215,7 @@ def _text(
         "mem": settings.memory,
         "nodes": "1",
         "ntasks": "1",
-        "cpus-per-task": str(cpus or settings.cpus or submission.threads or 4),
+        "cpus-per-task": str(settings.cpus or submission.threads or 4),
         "signal": f"B:USR1@{settings.grace_s}",
     }
     lines = [f"--{key}={_in_directive(value)}" for key, value in options.items() if value]
