@@ -212,9 +212,9 @@ SlurmdTimeout=10
 KillWait=20
 MinJobAge=600
 JobRequeue=1
-NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs=1 RealMemory=1000 State=UNKNOWN
-NodeName=n1 Port={first}
-NodeName=n2 Port={second}
+NodeName=DEFAULT CPUs=1 RealMemory=1000 State=UNKNOWN
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first}
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second}
 PartitionName=farm Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
 """
 

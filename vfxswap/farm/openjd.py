@@ -35,24 +35,33 @@ _START_S, _STOP_S = 300, 60
 class OpenJDSettings(Settings):
     """How a bundle is made."""
 
-    folder: str = Field("", description="Folder of the bundle; empty takes JOB.openjd.")
+    folder: str = Field(default="", description="Folder of the bundle; empty takes JOB.openjd.")
     command: str = Field(
-        "vfxswap", description="Runs vfxswap on a worker: one word, on its PATH or absolute."
+        default="vfxswap",
+        description="Runs vfxswap on a worker: one word, on its PATH or absolute.",
     )
     target_runtime_s: int = Field(
-        300, ge=0, description="Chunks grow or shrink to take about this long; 0 keeps their size.",
+        default=300,
+        ge=0,
+        description="Chunks grow or shrink to take about this long; 0 keeps their size.",
         json_schema_extra={"unit": "s"},
-    )  # fmt: skip
-    grace_s: int = Field(
-        120, ge=1, le=600, description="Time that a cancelled task has for the frame in hand.",
-        json_schema_extra={"unit": "s"},
-    )  # fmt: skip
-    memory_mib: int | None = Field(
-        None, ge=1, description="Memory that a worker must have.", json_schema_extra={"unit": "MiB"}
     )
-    gpus: int = Field(0, ge=0, description="GPUs that a worker must have.")
+    grace_s: int = Field(
+        default=120,
+        ge=1,
+        le=600,
+        description="Time that a cancelled task has for the frame in hand.",
+        json_schema_extra={"unit": "s"},
+    )
+    memory_mib: int | None = Field(
+        default=None,
+        ge=1,
+        description="Memory that a worker must have.",
+        json_schema_extra={"unit": "MiB"},
+    )
+    gpus: int = Field(default=0, ge=0, description="GPUs that a worker must have.")
     priority: int | None = Field(
-        None, ge=0, le=100, description="Priority in a Deadline Cloud queue."
+        default=None, ge=0, le=100, description="Priority in a Deadline Cloud queue."
     )
 
 

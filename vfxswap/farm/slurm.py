@@ -32,33 +32,42 @@ from vfxswap.shot import format_frames
 class SlurmSettings(Settings):
     """How a job is put to Slurm. Whatever is empty is left to the cluster."""
 
-    partition: str = Field("", description="Partition, or several with commas.")
-    account: str = Field("", description="Account that is charged.")
+    partition: str = Field(default="", description="Partition, or several with commas.")
+    account: str = Field(default="", description="Account that is charged.")
     time_limit: str = Field(
-        "", description="Time limit of a task, as in 2:00:00; at its end a task asks for another."
+        default="",
+        description="Time limit of a task, as in 2:00:00; at its end a task asks for another.",
     )
-    memory: str = Field("", description="Memory of a task, as in 8G.")
+    memory: str = Field(default="", description="Memory of a task, as in 8G.")
     cpus: int | None = Field(
-        None, ge=1, description="CPUs, and threads, of a task; empty takes the threads, else 4."
+        default=None,
+        ge=1,
+        description="CPUs, and threads, of a task; empty takes the threads, else 4.",
     )
-    limit: int | None = Field(None, ge=1, description="Tasks that run at once, at most.")
+    limit: int | None = Field(default=None, ge=1, description="Tasks that run at once, at most.")
     grace_s: int = Field(
-        120, ge=1, le=65535, description="Seconds before the time limit in which a frame is done.",
+        default=120,
+        ge=1,
+        le=65535,
+        description="Seconds before the time limit in which a frame is done.",
         json_schema_extra={"unit": "s"},
-    )  # fmt: skip
+    )
     array_limit: int = Field(
-        1000, ge=1, description="Chunks of one job: the cluster's MaxArraySize less 1."
+        default=1000, ge=1, description="Chunks of one job: the cluster's MaxArraySize less 1."
     )
     directives: str = Field(
-        "", description="More for sbatch, as in '--constraint=avx512 --gres=gpu:1'."
+        default="", description="More for sbatch, as in '--constraint=avx512 --gres=gpu:1'."
     )
     command: str = Field(
-        "", description="Runs vfxswap on a node, as in 'rez-env vfxswap -- vfxswap'; empty takes "
+        default="",
+        description="Runs vfxswap on a node, as in 'rez-env vfxswap -- vfxswap'; empty takes "
         "this Python.",
-    )  # fmt: skip
-    setup: str = Field("", description="Shell file that a task sources before vfxswap.")
-    folder: str = Field("", description="Folder of the scripts; empty takes JOB.slurm.")
-    logs: str = Field("", description="Folder of the logs; empty takes logs beside the scripts.")
+    )
+    setup: str = Field(default="", description="Shell file that a task sources before vfxswap.")
+    folder: str = Field(default="", description="Folder of the scripts; empty takes JOB.slurm.")
+    logs: str = Field(
+        default="", description="Folder of the logs; empty takes logs beside the scripts."
+    )
 
 
 @dataclass(frozen=True)
@@ -261,9 +270,11 @@ def _folder(submission: Submission, settings: SlurmSettings) -> Path:
 
 
 def _logs(submission: Submission, settings: SlurmSettings) -> Path:
-    return Path(settings.logs).absolute() if settings.logs else (
-        _folder(submission, settings) / "logs"
-    )  # fmt: skip
+    return (
+        Path(settings.logs).absolute()
+        if settings.logs
+        else (_folder(submission, settings) / "logs")
+    )
 
 
 def _sbatch(path: Path, waits: tuple[str, str] | None, queued: list[str]) -> str:
@@ -277,5 +288,6 @@ def _sbatch(path: Path, waits: tuple[str, str] | None, queued: list[str]) -> str
     return done.stdout.strip().partition(";")[0]
 
 
-TARGET = Target(help="Batch scripts and a job array for Slurm.", settings_type=SlurmSettings,
-                submit=submit)  # fmt: skip
+TARGET = Target(
+    help="Batch scripts and a job array for Slurm.", settings_type=SlurmSettings, submit=submit
+)
