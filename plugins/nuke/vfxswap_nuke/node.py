@@ -162,13 +162,14 @@ def _views(node: nuke.Node, layout: Layout) -> list[str]:
 
 
 def _state(knob: nuke.Knob, frames: range) -> KnobState:
-    if not (knob.isAnimated() or knob.hasExpression()):
+    moving = isinstance(knob, nuke.Array_Knob) and (knob.isAnimated() or knob.hasExpression())
+    if not moving:
         return KnobState(_value(knob))
     return KnobState(_value(knob), {frame: _value_at(knob, frame) for frame in frames})
 
 
 def _value(knob: nuke.Knob) -> Scalar:
-    if hasattr(knob, "evaluate"):
+    if isinstance(knob, nuke.EvalString_Knob):
         return _evaluated(knob)
     value: Scalar = knob.value()
     return value
@@ -176,10 +177,9 @@ def _value(knob: nuke.Knob) -> Scalar:
 
 def _value_at(knob: nuke.Knob, frame: int) -> Scalar:
     value = knob.getValueAt(frame)
-    if knob.Class() == "Enumeration_Knob":
-        choices: Any = knob
-        return str(choices.values()[int(value)])
-    if knob.Class() == "Boolean_Knob":
+    if isinstance(knob, nuke.Enumeration_Knob):
+        return str(knob.values()[int(value)])
+    if isinstance(knob, nuke.Boolean_Knob):
         return bool(value)
     plain: Scalar = value
     return plain

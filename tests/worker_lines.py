@@ -16,7 +16,7 @@ from typing import Any, Self
 from pydantic import JsonValue
 from small_shot import SYNTHETIC, write_face_tracks, write_models, write_shot
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "worker"
 ROOT = HERE.parent.parent
 FRAMES = range(1001, 1021)
 PATIENCE_S = 60.0
