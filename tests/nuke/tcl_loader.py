@@ -7,6 +7,7 @@ commands, and the few words of the format (`push`, `stack` …) are supplied. No
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,10 @@ except ImportError as missing:  # pragma: no cover
 
 GROUPS = {"Group", "Gizmo", "LiveGroup"}
 _FLAGS = {"STARTLINE", "INVISIBLE", "DISABLED", "ENDLINE"}
+
+
+# An interpreter takes a millisecond to make, and belongs to the thread that made it.
+_LOCAL = threading.local()
 
 
 class ScriptError(Exception):
@@ -86,7 +91,9 @@ def load_text(text: str) -> Script:
 
 def split_list(text: str) -> tuple[str, ...]:
     """The elements of a Tcl list."""
-    return tuple(str(word) for word in tkinter.Tcl().splitlist(text))
+    if not hasattr(_LOCAL, "tcl"):
+        _LOCAL.tcl = tkinter.Tcl()
+    return tuple(str(word) for word in _LOCAL.tcl.splitlist(text))
 
 
 class _Loader:
@@ -147,6 +154,7 @@ class _Loader:
             else:
                 node.knobs[name] = value
         if root:
+            node.knobs.pop("inputs", None)
             return ""
         count = sum(int(part) for part in node.knobs.pop("inputs", "1").split("+"))
         stack = self._stacks[-1]
@@ -182,7 +190,10 @@ class _Loader:
     def _push(self, key: str) -> str:
         if key not in self._known:
             raise self._refuse(f"push of the unknown node {key}")
-        self._stacks[-1].append(self._known[key])
+        node = self._known[key]
+        if node is not None and node.parent is not self._group:
+            raise self._refuse(f"{node.name} is pushed outside its group")
+        self._stacks[-1].append(node)
         return ""
 
     def _add_layer(self, text: str) -> str:

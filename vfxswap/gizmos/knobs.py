@@ -54,11 +54,7 @@ def setting_knob(setting: Mapping[str, Any]) -> Lines:
     """
     name, default = PREFIX + setting["name"], setting.get("default")
     label, tip = label_of(setting), tip_of(setting)
-    limits = (
-        (setting["minimum"], setting["maximum"])
-        if "minimum" in setting and "maximum" in setting
-        else None
-    )
+    limits = limits_of(setting)
     kind = _type(setting)
     if "enum" in setting:
         options = [str(option) for option in setting["enum"]]
@@ -96,18 +92,25 @@ def label_of(setting: Mapping[str, Any]) -> str:
     return f"{words} ({unit})" if unit else words
 
 
+def limits_of(setting: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Least and greatest value, of a setting that states both."""
+    low = setting.get("minimum", setting.get("exclusiveMinimum"))
+    high = setting.get("maximum", setting.get("exclusiveMaximum"))
+    return None if low is None or high is None else (low, high)
+
+
 def tip_of(setting: Mapping[str, Any]) -> str:
     """What it does, its range, and how it is written."""
     sentences = [str(setting["help"])]
     unit = f" {setting['unit']}" if "unit" in setting else ""
-    if "minimum" in setting and "maximum" in setting:
-        low, high = number(setting["minimum"]), number(setting["maximum"])
-        sentences.append(f"{low} to {high}{unit}.")
+    if limits := limits_of(setting):
+        sentences.append(f"{number(limits[0])} to {number(limits[1])}{unit}.")
     kind = _type(setting)
     if kind == "object":
         sentences.append("Lines of name=value.")
     elif kind == "array":
-        sentences.append("One value a line.")
+        objects = "$ref" in setting.get("items", {})
+        sentences.append("One JSON object a line." if objects else "One value a line.")
     if setting["keyframes"]:
         sentences.append("May be animated.")
     return " ".join(sentences)

@@ -49,7 +49,7 @@ class Node:
 
 def script(nodes: Sequence[Node], *, layers: Sequence[str] = ()) -> str:
     """The nodes as text, each after those that it takes its inputs from."""
-    return "\n".join([*layers, *_body(nodes, "")]) + "\n"
+    return "\n".join([*layers, *_body(nodes, "", {})]) + "\n"
 
 
 def add_layer(name: str, channels: Sequence[str]) -> str:
@@ -57,9 +57,9 @@ def add_layer(name: str, channels: Sequence[str]) -> str:
     return f"add_layer {{{' '.join([name, *(f'{name}.{c}' for c in channels)])}}}"
 
 
-def _body(nodes: Sequence[Node], indent: str) -> list[str]:
+def _body(nodes: Sequence[Node], indent: str, variables: dict[Node, str]) -> list[str]:
+    """`variables` are of the whole script: those of a group would overwrite the others."""
     lines: list[str] = []
-    variables: dict[Node, str] = {}
     pushed = _pushed(nodes)
     top: Node | None = None
     for node in nodes:
@@ -69,7 +69,7 @@ def _body(nodes: Sequence[Node], indent: str) -> list[str]:
         lines += [indent + line for line in _node(node)]
         if node.kind == "Group":
             lines += [f"{indent} {line}" for line in node.layers]
-            lines += _body(node.children, indent + " ")
+            lines += _body(node.children, indent + " ", variables)
             lines.append(f"{indent}end_group")
         if node in pushed:
             variables[node] = f"N{len(variables) + 1}"

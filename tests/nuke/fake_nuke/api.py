@@ -568,7 +568,8 @@ CALLBACKS: dict[str, Callable[..., None]] = {
 FUNCTIONS: tuple[Callable[..., Any], ...] = (
     alert, allNodes, ask, createNode, debug, delete, error, execute, executeInMainThread,
     executeInMainThreadWithResult, executeMultiple, exists, filename, filenameFilter,
-    frame, menu, message, modified, nodePaste, pluginAddPath, pluginAppendPath, pluginPath, root, scriptClear,
+    frame, menu, message, modified, nodePaste, pluginAddPath, pluginAppendPath,
+    pluginPath, root, scriptClear,
     scriptName, scriptOpen, scriptReadText, scriptSave, scriptSaveAs, script_directory,
     selectedNode, selectedNodes, thisGroup, thisKnob, thisNode, toNode, toolbar, tprint, value,
     views, warning,

@@ -365,6 +365,10 @@ class Root(Group):
         self._modified = False
 
     @on_main
+    def name(self) -> str:
+        return str(self._value("name", 0)) or "Root"
+
+    @on_main
     def setModified(self, modified: bool) -> None:
         self._modified = bool(modified)
 

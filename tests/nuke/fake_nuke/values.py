@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import threading
 import tkinter
 from collections.abc import Callable
 from typing import Any
@@ -104,6 +105,42 @@ def _apply(sign: str, a: float, b: float) -> float:
     return float(table[sign]())
 
 
+class _Substitution:
+    """An interpreter that can do nothing but fill in text."""
+
+    def __init__(self) -> None:
+        self._look: Look = lambda name: ""
+        self._frame, self._failed = 0, ""
+        tcl = self._tcl = tkinter.Tcl()
+        for name in tcl.splitlist(tcl.eval("info commands")):
+            if name not in ("subst", "format", "rename"):
+                tcl.call("rename", name, "")
+        tcl.createcommand("value", self._value)
+        tcl.createcommand("frame", lambda: str(self._frame))
+        tcl.createcommand("file", _file)
+        tcl.call("rename", "rename", "")
+
+    def run(self, text: str, look: Look, frame: int) -> str:
+        before = self._look, self._frame
+        self._look, self._frame, self._failed = look, frame, ""
+        try:
+            return str(self._tcl.call("subst", "-nobackslashes", "-novariables", text))
+        except tkinter.TclError as error:
+            raise ExpressionError(f"{text}: {self._failed or error}") from None
+        finally:
+            self._look, self._frame = before
+
+    def _value(self, name: str, *_: str) -> str:
+        try:
+            return as_text(self._look(name))
+        except NameError as error:
+            self._failed = str(error)
+            raise
+
+
+_LOCAL = threading.local()
+
+
 def substitute(text: str, look: Look, frame: int) -> str:
     """`text` with its Tcl in brackets run: value, frame, format and parts of `file` alone.
 
@@ -111,27 +148,10 @@ def substitute(text: str, look: Look, frame: int) -> str:
     """
     if "[" not in text:
         return text
-    tcl = tkinter.Tcl()
-    for name in tcl.splitlist(tcl.eval("info commands")):
-        if name not in ("subst", "format", "rename"):
-            tcl.call("rename", name, "")
-    failed: list[Exception] = []
-
-    def value(name: str, *_: str) -> str:
-        try:
-            return as_text(look(name))
-        except NameError as error:
-            failed.append(error)
-            raise
-
-    tcl.createcommand("value", value)
-    tcl.createcommand("frame", lambda: str(frame))
-    tcl.createcommand("file", _file)
-    tcl.call("rename", "rename", "")
-    try:
-        return str(tcl.call("subst", "-nobackslashes", "-novariables", text))
-    except tkinter.TclError as error:
-        raise ExpressionError(f"{text}: {failed[0] if failed else error}") from None
+    if not hasattr(_LOCAL, "substitution"):
+        _LOCAL.substitution = _Substitution()
+    made: str = _LOCAL.substitution.run(text, look, frame)
+    return made
 
 
 def as_text(value: Any) -> str:
