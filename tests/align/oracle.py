@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vfxswap.align.pose import CROP_SHARE
 from vfxswap.geometry import LANDMARK_COUNT, Array
 
 _STEP = 1e-3
@@ -36,6 +37,7 @@ class Oracle:
     pixels in crop i of a batch. Sees faces everywhere with confidence and score 0.9."""
 
     SIZE = 96
+    SHARE = CROP_SHARE
 
     def __init__(self, truth: Array, error: Callable[[int], Array] | None = None) -> None:
         self.truth = truth

@@ -146,8 +146,8 @@ def _looked_at(view: View, poses: list[Pose], net: LandmarkFinder) -> list[tuple
         batch = poses[start : start + _BATCH]
         filled_up = batch + [batch[0]] * (_BATCH - len(batch))
         with torch.inference_mode():
-            found = net(cut(view, filled_up, net.SIZE))
-        points = in_square(filled_up, found.points, net.SIZE)
+            found = net(cut(view, filled_up, net.SIZE, share=net.SHARE))
+        points = in_square(filled_up, found.points, net.SIZE, share=net.SHARE)
         scores = (found.score * found.confidence.mean(1)).tolist()
         looked += [(float(s), p) for s, p in zip(scores, points, strict=True)][: len(batch)]
     return looked

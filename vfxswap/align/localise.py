@@ -36,9 +36,9 @@ def nine_shift(view: View, pose: Pose, net: LandmarkFinder, *, beta: float = BET
     """The nine localisations around a pose, in the order of `SHIFTS`, as one batch."""
     poses = [pose.moved(beta * right, beta * down) for right, down in SHIFTS]
     with torch.inference_mode():
-        found = net(cut(view, poses, net.SIZE))
+        found = net(cut(view, poses, net.SIZE, share=net.SHARE))
     return NineShift(
-        in_square(poses, found.points, net.SIZE),
+        in_square(poses, found.points, net.SIZE, share=net.SHARE),
         found.confidence.to("cpu", torch.float64).numpy(),
         found.score.to("cpu", torch.float64).numpy(),
     )

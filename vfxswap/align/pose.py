@@ -44,10 +44,13 @@ class Scanned(Protocol):
 
 class LandmarkFinder(Protocol):
     """A network in eval mode that finds landmarks in crops of `SIZE` pixels, in net space, and
-    scans small pictures for faces of 16 pixels on a map with a stride of 4."""
+    scans small pictures for faces of 16 pixels on a map with a stride of 4. A crop is `SHARE`
+    times as wide as the face (the larger side of its landmarks' box)."""
 
     @property
     def SIZE(self) -> int: ...  # noqa: N802
+    @property
+    def SHARE(self) -> float: ...  # noqa: N802
     def __call__(self, crops: Tensor, /) -> Located: ...
     def scan(self, picture: Tensor, /) -> Scanned: ...
 
@@ -157,12 +160,14 @@ def cut_out(view: View, matrices: Sequence[Array], size: int) -> Tensor:
     return torch.cat(crops)
 
 
-def in_square(poses: Sequence[Pose], points: Tensor, size: int) -> Array:
-    """Landmarks [B, 70, 2] in crop pixels to square pixels of the view."""
+def in_square(
+    poses: Sequence[Pose], points: Tensor, size: int, *, share: float = CROP_SHARE
+) -> Array:
+    """Landmarks [B, 70, 2] in pixels of crops (see `cut`) to square pixels of the view."""
     found = points.detach().to("cpu", torch.float64).numpy()
     return np.stack(
         [
-            each @ (matrix := pose.matrix(size))[:, :2].T + matrix[:, 2]
+            each @ (matrix := pose.matrix(size, share=share))[:, :2].T + matrix[:, 2]
             for pose, each in zip(poses, found, strict=True)
         ]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ def add_commands(app: typer.Typer) -> None:
     models = typer.Typer(help="Models and their cards.", no_args_is_help=True)
     models.command("list")(_list)
     models.command("show")(_show)
+    models.command("import-landmarks")(_import_landmarks)
     app.add_typer(models, name="models")
     app.command("describe")(_describe)
     app.command("doctor")(_doctor)
@@ -40,6 +42,41 @@ def _list(json: AsJson = False) -> None:
         for error in broken:
             typer.echo(f"vfxswap: {error}", err=True)
         raise typer.Exit(broken[0].exit_code)
+
+
+def _import_landmarks(
+    file: Annotated[Path, typer.Argument(help="ONNX file.", metavar="ONNX", show_default=False)],
+    settings: Annotated[
+        Path,
+        typer.Option(
+            help="TOML: input_px, share, space, order, scale, mean, std, unit, points … as "
+            "vfxswap.nets.onnx_landmarks documents them."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the model; its name.")],
+    licence: Annotated[str, typer.Option(help="SPDX identifier of the weights' licence.")],
+    training_data: Annotated[str, typer.Option(help="What it was trained on.")],
+    training_licence: Annotated[str, typer.Option(help="Licence of what it was trained on.")],
+) -> None:
+    """Make a model of somebody else's landmark network, for track --landmarks NAME."""
+    import tomllib
+
+    from vfxswap.errors import JobError
+    from vfxswap.io.landmark_import import import_landmarks
+
+    try:
+        stated = tomllib.loads(settings.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise JobError(f"settings cannot be read: {error}", file=settings) from None
+    model = import_landmarks(
+        file,
+        out,
+        settings=stated,
+        licence=licence,
+        training_data=training_data,
+        training_licence=training_licence,
+    )
+    typer.echo(f"{model.folder}: {model.card.name}, weights {model.card.weights_sha256[:12]}")
 
 
 def _show(

@@ -7,11 +7,13 @@ from torch import nn
 from vfxswap.nets.comb import Comb
 from vfxswap.nets.identity import IdentityNet
 from vfxswap.nets.landmark import LandmarkNet
+from vfxswap.nets.onnx_landmarks import OnnxLandmarks
 from vfxswap.nets.parsing import ParsingNet
 
 NETS: dict[str, type[nn.Module]] = {
     "comb": Comb,
     "identity": IdentityNet,
     "landmark": LandmarkNet,
+    "onnx_landmarks": OnnxLandmarks,
     "parsing": ParsingNet,
 }

@@ -56,7 +56,7 @@ class IdentityNet(nn.Module):
         )  # fmt: skip
         cells = (self.SIZE // 16) ** 2
         self.head = nn.Linear(8 * w * cells, self.settings.length, bias=False)
-        self.head_norm = nn.BatchNorm1d(self.settings.length)
+        self.head_norm = nn.BatchNorm1d(self.settings.length, affine=False)
         self.register_buffer("same", torch.tensor(0.5))
         self.same: Tensor
         """Cosine above which the means of two tracks are of one performer."""

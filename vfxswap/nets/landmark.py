@@ -120,6 +120,9 @@ class LandmarkNet(nn.Module):
     SIZE: Final = 96
     """Side of the crops, in pixels."""
 
+    SHARE: Final = 1.45
+    """Side of the crops over the face, as it was trained."""
+
     PAD: Final = 2
     """Heatmap cells on each side beyond the crop, so that points may lie outside."""
 

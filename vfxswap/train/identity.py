@@ -44,7 +44,8 @@ class _Training(nn.Module):
     def __init__(self, net: IdentityNet, performers: int) -> None:
         super().__init__()
         self.net = net
-        self.directions = nn.Parameter(torch.randn(performers, net.settings.length))
+        length = net.settings.length
+        self.directions = nn.Parameter(torch.randn(performers, length) / length**0.5)
 
 
 def run(
@@ -86,7 +87,9 @@ def run(
             found = net(stacked(crops, device))
         cosine = found.float() @ F.normalize(both.directions, dim=1).T
         truth = torch.from_numpy(number[chosen]).to(device)
-        margin = settings.margin * F.one_hot(truth, len(performers))
+        # With the whole margin from the start it stays with one vector for everybody.
+        grown = min(1.0, iteration / (0.4 * settings.iterations))
+        margin = grown * settings.margin * F.one_hot(truth, len(performers))
         loss = F.cross_entropy(settings.scale * (cosine - margin), truth)
         loss.backward()  # type: ignore[no-untyped-call]
         right = (cosine.argmax(1) == truth).float().mean()
