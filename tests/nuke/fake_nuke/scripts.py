@@ -83,13 +83,12 @@ def as_text(fake: FakeNuke) -> str:
     layers = [f"add_layer {{{' '.join([n, *c])}}}" for n, c in fake.layers.items()]
     root = ["Root {", *(f" {n} {v}" for n, v in knob_states(fake.root_node).items())]
     root += [f' name "{fake.root_node._knobs["name"]._text(0)}"', "}"]
-    return "\n".join([*root, *layers, *_text_of(fake.root_node)]) + "\n"
+    return "\n".join([*root, *layers, *_text_of(fake.root_node, {})]) + "\n"
 
 
-def _text_of(group: Group) -> list[str]:
+def _text_of(group: Group, variables: dict[Node, str]) -> list[str]:
     lines: list[str] = []
-    variables: dict[Node, str] = {}
-    for index, node in enumerate(_in_order(group._children)):
+    for node in _in_order(group._children):
         for source in reversed(node._inputs):
             lines.append(f"push {'$' + variables[source] if source is not None else '0'}")
         lines += [f"{node._kind} {{", f" inputs {len(node._inputs)}", f" name {node._name}"]
@@ -102,8 +101,8 @@ def _text_of(group: Group) -> list[str]:
                 lines.append(f" {name} {states[name]}")
         lines.append("}")
         if isinstance(node, Group):
-            lines += [*_text_of(node), "end_group"]
-        variables[node] = f"N{index}"
+            lines += [*_text_of(node, variables), "end_group"]
+        variables[node] = f"N{len(variables)}"
         lines.append(f"set {variables[node]} [stack 0]")
     return lines
 
