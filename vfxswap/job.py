@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,6 +17,7 @@ from pydantic import Field, JsonValue, field_validator
 from vfxswap.errors import JobError
 from vfxswap.files import write_atomically
 from vfxswap.geometry import Box
+from vfxswap.paths import NO_MAP, PathMap, is_windows
 from vfxswap.persona import ShowName
 from vfxswap.settings import Settings, validated
 from vfxswap.shot import Shot, parse_frames
@@ -160,8 +162,9 @@ class Job(Settings):
         return region
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Self:
-        """The job in a file, its relative paths resolved against the file's folder.
+    def read(cls, path: str | os.PathLike[str], *, paths: PathMap = NO_MAP) -> Self:
+        """The job in a file, its paths mapped by `paths` and relative ones resolved against the
+        file's folder.
 
         Raises JobError (file, what, got, wanted) when it cannot be read, is no JSON, is of
         another version, or has unknown or wrong keys.
@@ -183,7 +186,7 @@ class Job(Settings):
             raise JobError(
                 "job of another version", got=data["version"], wanted=JOB_VERSION, file=file
             )
-        return validated(cls, data, file=file).resolved(file.parent)
+        return validated(cls, data, file=file).mapped(paths).resolved(file.parent)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the job as canonical JSON (keys sorted, defaults spelled out, absolute paths),
@@ -200,12 +203,30 @@ class Job(Settings):
         write_atomically(path, data)
 
     def resolved(self, folder: str | os.PathLike[str]) -> Self:
-        """The same job with every relative path taken from `folder` and made absolute."""
+        """The same job with every relative path taken from `folder` and made absolute.
+
+        Raises JobError for a path of Windows elsewhere, which would be taken for a relative one.
+        """
 
         def path(text: str) -> str:
-            if not text or text.startswith(_BUILT_IN):
-                return text
+            if os.sep == "/" and is_windows(text):
+                raise JobError(
+                    "path of another system", got=text, wanted="a mapping for it (--path-map)"
+                )
             return os.path.normpath(Path(folder).absolute() / text)
+
+        return self._with_paths(path)
+
+    def mapped(self, paths: PathMap) -> Self:
+        """The same job with every path as this machine knows it."""
+        return self._with_paths(paths.apply) if paths.rules else self
+
+    def _with_paths(self, change: Callable[[str], str]) -> Self:
+        """The same job with each path that it states changed: plate, mattes, output, colour config,
+        tracks, revocations."""
+
+        def path(text: str) -> str:
+            return text if not text or text.startswith(_BUILT_IN) else change(text)
 
         def matte(source: MatteSource) -> MatteSource:
             return source.model_copy(update={"pattern": path(source.pattern)})

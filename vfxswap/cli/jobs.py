@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,9 @@ def _render(
     workers: run.Workers = None,
     memory: run.Memory = None,
     progress: run.ProgressOption = Dialect.AUTO,
+    log: run.Log = None,
+    path_map: run.PathMapping = None,
+    path_map_file: run.PathMappingFile = None,
 ) -> None:
     """Render a job file, or some of its frames.
 
@@ -47,7 +51,7 @@ def _render(
     """
     with run.cancelled_by_signals() as cancel:
         run.render_job(
-            read_job(job, show),
+            read_job(job, show, path_map, path_map_file),
             frames=frames,
             skip_existing=skip_existing,
             overwrite=overwrite,
@@ -57,6 +61,7 @@ def _render(
             workers=workers,
             memory=memory,
             progress=progress,
+            log=log or (),
             cancel=cancel,
         )
 
@@ -68,6 +73,8 @@ def _prepare(
     precision: run.PrecisionOption = run.Precision.HALF,
     threads: run.Threads = None,
     progress: run.ProgressOption = Dialect.AUTO,
+    path_map: run.PathMapping = None,
+    path_map_file: run.PathMappingFile = None,
 ) -> None:
     """Do what needs the whole shot, once, before its frames are shared out.
 
@@ -86,7 +93,7 @@ def _prepare(
                 listen(event)
 
             done = prepare_shot(
-                read_job(job, show),
+                read_job(job, show, path_map, path_map_file),
                 device=device,
                 precision=precision.value,
                 threads=threads,
@@ -100,16 +107,24 @@ def _check(
     job: JobArgument,
     show: run.Show = "",
     json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    path_map: run.PathMapping = None,
+    path_map_file: run.PathMappingFile = None,
 ) -> None:
     """Check a job before it renders.
 
     Files, colour spaces, settings at every key, models, consent, output, disk space.
     """
-    raise typer.Exit(run.say_findings(read_job(job, show), as_json=json))
+    stated = read_job(job, show, path_map, path_map_file)
+    raise typer.Exit(run.say_findings(stated, as_json=json))
 
 
-def read_job(path: Path, show: str) -> Job:
-    """The job; a show from the command line or the environment fills an empty one."""
+def read_job(
+    path: Path, show: str, path_map: Sequence[str] | None = None, path_map_file: Path | None = None
+) -> Job:
+    """The job, its paths as this machine knows them; a show from the command line or the
+    environment fills an empty one."""
     from vfxswap.job import Job
+    from vfxswap.paths import PathMap
 
-    return Job.read(path).for_show(show)
+    paths = PathMap.stated(path_map or (), path_map_file)
+    return Job.read(path, paths=paths).for_show(show)

@@ -26,6 +26,8 @@ def _report(
     show: run.Show = "",
     threads: Annotated[int | None, typer.Option(min=1, help="Frames opened at once.")] = None,
     progress: run.ProgressOption = Dialect.AUTO,
+    path_map: run.PathMapping = None,
+    path_map_file: run.PathMappingFile = None,
 ) -> None:
     """Open every frame of a job and report: report.html, and report.json for programs.
 
@@ -35,7 +37,7 @@ def _report(
         from vfxswap.render.report_page import report_folder, write_shot_report
         from vfxswap.render.shot_report import shot_report
 
-        stated = read_job(job, show)
+        stated = read_job(job, show, path_map, path_map_file)
         with listener(progress) as listen:
             report = shot_report(stated, threads=threads, progress=listen, cancel=cancel)
         page = write_shot_report(output or report_folder(stated), stated, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vfxswap.cli.frame_log import logged
 from vfxswap.cli.progress import Dialect, finish, listener
 from vfxswap.errors import EXIT_DONE, JobError
 
@@ -66,6 +67,27 @@ ColorSpace = Annotated[
 ]
 OcioConfig = Annotated[str, typer.Option("--ocio", help="OCIO config; else $OCIO, else built in.")]
 Show = Annotated[str, typer.Option(envvar=SHOW_VARIABLE, help="Show that consent is asked for.")]
+Log = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--log",
+        help="Append a line a frame; JSON lines to *.jsonl. May be repeated.",
+        metavar="FILE",
+    ),
+]
+PathMapping = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--path-map",
+        help="Folder of the job's paths and what it is called here; may be repeated. "
+        "Also $VFXSWAP_PATH_MAP, with ; between.",
+        metavar="FROM=TO",
+    ),
+]
+PathMappingFile = Annotated[
+    Path | None,
+    typer.Option("--path-map-file", help="Such rules as OpenJD gives them (JSON).", metavar="FILE"),
+]
 Views = Annotated[str, typer.Option(help="Views, as in left,right; else those of the plate.")]
 PlateArgument = Annotated[
     str, typer.Argument(help="File or sequence: plate.#.exr, plate.%04d.exr, plate.$F4.exr.")
@@ -124,6 +146,7 @@ def effect(
     workers: Workers = None,
     memory: Memory = None,
     progress: ProgressOption = Dialect.AUTO,
+    log: Log = None,
     save_job: Annotated[
         Path | None, typer.Option(help="Write the job that this command stands for.")
     ] = None,
@@ -180,6 +203,7 @@ def effect(
             workers=workers,
             memory=memory,
             progress=progress,
+            log=log or (),
             cancel=cancel,
         )
 
@@ -200,6 +224,7 @@ def render_job(
     workers: int | None,
     memory: float | None,
     progress: Dialect,
+    log: Sequence[Path],
     cancel: threading.Event,
 ) -> None:
     """Renders, in this process or in `workers`, and exits with the report's code."""
@@ -208,7 +233,7 @@ def render_job(
     if cancel.is_set():
         _exit_cancelled()
     rendering = _renderer(workers, memory)
-    with listener(progress) as listen:
+    with listener(progress) as listen, logged(listen, log) as listen:
         report = rendering(
             job,
             frames=parse_frames(frames) if frames else None,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from vfxswap.cli import run
+from vfxswap.cli.jobs import read_job
 from vfxswap.cli.options import given_settings, settings_command
 from vfxswap.cli.progress import Dialect, listener
 
@@ -61,6 +62,8 @@ def _track(
     device: run.Device = "auto",
     threads: run.Threads = None,
     progress: run.ProgressOption = Dialect.AUTO,
+    path_map: run.PathMapping = None,
+    path_map_file: run.PathMappingFile = None,
     **settings: Any,
 ) -> None:
     """Find and follow the faces of a shot. An artist's edits in an earlier file stay."""
@@ -72,7 +75,7 @@ def _track(
 
         stated = given_settings(Tracking, settings)
         if plate.endswith(".json"):
-            job = Job.read(plate)
+            job = read_job(Path(plate), "", path_map, path_map_file)
             if output is None and not job.tracks:
                 raise JobError("no tracks file is named", file=plate, wanted="--output")
             tracking = {**job.tracking.model_dump(mode="json"), **stated}

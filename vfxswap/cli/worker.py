@@ -21,12 +21,16 @@ def _worker(
     heartbeat: Annotated[
         float, typer.Option(min=0.05, help="Seconds between heartbeats while there is work.")
     ] = 2.0,
+    path_map: run.PathMapping = None,
+    path_map_file: run.PathMappingFile = None,
 ) -> None:
     """Render for a host application.
 
     Requests are lines of JSON on stdin, events lines of JSON on stdout: docs/worker-protocol.md.
     """
+    from vfxswap.paths import PathMap
     from vfxswap.worker import Options, serve
 
-    options = Options(device=device, precision=precision.value, threads=threads)
+    paths = PathMap.stated(path_map or (), path_map_file)
+    options = Options(device=device, precision=precision.value, threads=threads, paths=paths)
     raise typer.Exit(serve(options, heartbeat_s=heartbeat))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vfxswap.errors import EXIT_DONE, JobError, ModelError
+from vfxswap.paths import NO_MAP, PathMap
 from vfxswap.settings import Settings
 from vfxswap.worker.requests import Check, Describe, Render, Track
 
@@ -38,6 +39,7 @@ class Options:
     device: str = "auto"
     precision: Literal["half", "single"] = "half"
     threads: int | None = None
+    paths: PathMap = NO_MAP
 
 
 class Engine:
@@ -67,7 +69,7 @@ class Engine:
         from vfxswap.render import check
         from vfxswap.render.checks import exit_code
 
-        findings = check(job_of(request.job), cancel=cancel)
+        findings = check(job_of(request.job, self._options.paths), cancel=cancel)
         return Outcome(exit_code(findings), {"findings": [asdict(f) for f in findings]})
 
     def _render(self, request: Render, say: Say, cancel: threading.Event) -> Outcome:
@@ -76,7 +78,7 @@ class Engine:
 
         self._begin(say)
         report = render(
-            job_of(request.job),
+            job_of(request.job, self._options.paths),
             frames=parse_frames(request.frames) if request.frames else None,
             skip_existing=request.skip_existing,
             overwrite=request.overwrite,
@@ -92,8 +94,8 @@ class Engine:
     def _track(self, request: Track, say: Say, cancel: threading.Event) -> Outcome:
         from vfxswap.render.prepare import track_shot
 
-        job = job_of(request.job)
-        path = request.tracks or job.tracks
+        job = job_of(request.job, self._options.paths)
+        path = self._options.paths.apply(request.tracks) or job.tracks
         if not path:
             raise JobError("no tracks file is named", wanted="tracks, in the request or the job")
         self._begin(say)
@@ -138,16 +140,17 @@ def models() -> Outcome:
     return Outcome(code, {"models": rows, "broken": [str(error) for error in broken]})
 
 
-def job_of(stated: Any) -> Job:
+def job_of(stated: Any, paths: PathMap) -> Job:
     """A job, or the one in the file of that path; an empty show is filled from $VFXSWAP_SHOW.
-    Relative paths of a job that is no file are taken from the worker's folder. Raises JobError."""
+    All paths are mapped by `paths`, that of the file too. Relative paths of a job that is no file
+    are taken from the worker's folder. Raises JobError."""
     from vfxswap.job import Job
     from vfxswap.settings import validated
 
     if isinstance(stated, str):
-        job = Job.read(stated)
+        job = Job.read(paths.apply(stated), paths=paths)
     elif isinstance(stated, dict):
-        job = validated(Job, stated).resolved(Path.cwd())
+        job = validated(Job, stated).mapped(paths).resolved(Path.cwd())
     else:
         raise JobError(
             "job is wrong", got=type(stated).__name__, wanted="an object or the path of a job file"
