@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 import vfxswap
-from vfxswap.cli import install_nuke
+from vfxswap.cli import install_blender, install_nuke
 from vfxswap.errors import JobError
 
 
@@ -16,6 +16,7 @@ def add_commands(app: typer.Typer) -> None:
     """Adds the group; each host's module adds its command."""
     install = typer.Typer(help="Make a host application find the plug-in.", no_args_is_help=True)
     install_nuke.add_command(install)
+    install_blender.add_command(install)
     app.add_typer(install, name="install")
 
 

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lives as long as Blender does: the description, the engine, and the render under way."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+
+from . import description as described
+from .preferences import cache_folder, limit_bytes, preferences
+from .run import Run
+from .service import Service
+from .store import Store, write_whole
+
+_service: Service | None = None
+_lines: list[tuple[str, str]] = []
+current: Run | None = None
+"""The render under way."""
+
+
+def known() -> described.Description:
+    """The newest description: one fetched from an engine, else the one that was shipped.
+
+    Raises ValueError, OSError when there is neither.
+    """
+    try:
+        return described.read(_fetched_path())
+    except (OSError, ValueError):
+        return described.read()
+
+
+def fetch_description() -> described.Description:
+    """Asks the engine for its description and keeps it. Raises EngineError, OSError."""
+    description, models = service().catalogue()
+    kept = described.snapshot(description, models)
+    write_whole(_fetched_path(), json.dumps(kept).encode())
+    return described.parse(kept)
+
+
+def service() -> Service:
+    """The engine; a new one after its preferences changed."""
+    global _service
+    wanted = (bpy.path.abspath(preferences().engine), preferences().device)
+    if _service is not None and (_service.setting, _service.device) != wanted:
+        close()
+    if _service is None:
+        _service = Service(*wanted, _log)
+    return _service
+
+
+def store() -> Store:
+    """The cache, as the preferences have it."""
+    return Store(cache_folder(), limit_bytes())
+
+
+def close() -> None:
+    """Ends the render under way and the engine."""
+    global _service, current
+    run, current = current, None
+    if run is not None:
+        run.finish()
+    ended, _service = _service, None
+    if ended is not None:
+        ended.close()
+
+
+def say(level: str, line: str) -> None:
+    """A line for the info area: at once without a window, else when the main thread is free."""
+    if bpy.app.background:
+        _report(level, line)
+    else:
+        _lines.append((level, line))
+        if not bpy.app.timers.is_registered(_say_waiting):
+            bpy.app.timers.register(_say_waiting, first_interval=0.2)
+
+
+def on_main(function: Callable[[], Any]) -> None:
+    """Calls something that changes data when Blender is ready for it."""
+    bpy.app.timers.register(function, first_interval=0.0)
+
+
+def _say_waiting() -> None:
+    while _lines:
+        _report(*_lines.pop(0))
+
+
+def _report(level: str, line: str) -> None:
+    try:
+        bpy.ops.vfxswap.say(level=level, line=line)
+    except RuntimeError:
+        # An operator that reports an error raises it, after it was shown.
+        if level != "ERROR":
+            print(line, file=sys.stderr)
+
+
+def _log(line: str) -> None:
+    if os.environ.get("VFXSWAP_BLENDER_LOG"):
+        print(f"vfxswap engine: {line}", file=sys.stderr)
+
+
+def _fetched_path() -> str:
+    folder = bpy.utils.extension_path_user(__package__, path="", create=False)
+    return os.path.join(folder, "description.json")
