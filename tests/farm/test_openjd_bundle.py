@@ -114,14 +114,15 @@ def test_actions_are_the_commands_of_vfxswap(bundle: Bundle) -> None:
     actions = {name: [str(word) for word in action.args] for name, action in _actions(job)}
     engine = ["--device", "cuda", "--precision", "single", "--show", "kestrel", "--threads", "3"]
     folder = ["--folder", "{{Session.WorkingDirectory}}/engine"]
+    mapped = ["--path-map-file", "{{Session.PathMappingRulesFile}}"]
     assert actions == {
-        "Prepare onRun": ["prepare", "{{Param.JobFile}}", *engine, "--progress", "openjd"],
+        "Prepare onRun": ["prepare", "{{Param.JobFile}}", *mapped, *engine, "--progress", "openjd"],
         "Frames onRun": ["session", "render", "{{Param.JobFile}}", *folder, "--frames",
                          "{{Task.Param.Frame}}", "--retries", "5"],
-        "Engine onEnter": ["session", "start", *folder, *engine],
+        "Engine onEnter": ["session", "start", *folder, *mapped, *engine],
         "Engine onExit": ["session", "stop", *folder, "--grace", "60"],
-        "Report onRun": ["report", "{{Param.JobFile}}", "--show", "kestrel", "--threads", "3",
-                         "--progress", "openjd"],
+        "Report onRun": ["report", "{{Param.JobFile}}", *mapped, "--show", "kestrel",
+                         "--threads", "3", "--progress", "openjd"],
     }  # fmt: skip
     for name in ("Prepare onRun", "Frames onRun"):
         cancel = dict(_actions(job))[name].cancelation

@@ -33,6 +33,7 @@ def _start(
     device: run.Device = "auto",
     precision: run.PrecisionOption = run.Precision.HALF,
     threads: run.Threads = None,
+    path_map_file: run.PathMappingFile = None,
     idle: Annotated[
         float, typer.Option(min=1.0, help="Seconds without a request after which it ends.")
     ] = 3600.0,
@@ -42,6 +43,7 @@ def _start(
 
     options = ["--device", device, "--precision", precision.value]
     options += ["--threads", str(threads)] if threads else []
+    options += ["--path-map-file", str(path_map_file.absolute())] if path_map_file else []
     session.start(folder, options, show=show, idle_s=idle)
     typer.echo(f"openjd_env: {SESSION_VARIABLE}={folder.absolute()}")
 

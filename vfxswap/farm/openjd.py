@@ -27,6 +27,8 @@ from vfxswap.settings import Settings
 _RUN = "{{Param.VfxSwap}}"
 _JOB = "{{Param.JobFile}}"
 _FOLDER = "{{Session.WorkingDirectory}}/engine"
+_MAPPED = ("--path-map-file", "{{Session.PathMappingRulesFile}}")
+"""Where the job's paths lie on this worker; the runner writes the file, with rules or without."""
 _LONGEST_NAME: Final = 64
 """Of a job."""
 _START_S, _STOP_S = 300, 60
@@ -138,7 +140,7 @@ def template(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]
 
 
 def _prepare(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]:
-    arguments = ["prepare", _JOB, *engine_options(submission), *_threads(submission)]
+    arguments = ["prepare", _JOB, *_MAPPED, *engine_options(submission), *_threads(submission)]
     return {
         "name": "Prepare",
         **_needs(settings),
@@ -151,7 +153,7 @@ def _prepare(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]
 
 
 def _frames(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]:
-    start = ["session", "start", "--folder", _FOLDER, *engine_options(submission)]
+    start = ["session", "start", "--folder", _FOLDER, *_MAPPED, *engine_options(submission)]
     stop = ["session", "stop", "--folder", _FOLDER, "--grace", str(_STOP_S)]
     chunk = ["session", "render", _JOB, "--folder", _FOLDER, "--frames", "{{Task.Param.Frame}}"]
     chunks: dict[str, Any] = {
@@ -197,7 +199,7 @@ def _frames(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]:
 
 
 def _report(submission: Submission) -> dict[str, Any]:
-    arguments = ["report", _JOB, *show_options(submission), *_threads(submission)]
+    arguments = ["report", _JOB, *_MAPPED, *show_options(submission), *_threads(submission)]
     return {
         "name": "Report",
         "dependencies": [{"dependsOn": "Frames"}],
