@@ -1,7 +1,8 @@
 """Typed settings: one documented model a thing; unknown keys raise; written and read as JSON.
 
 Command line, host knobs and documents are generated from these models. In a job a number or a
-switch may be keyframed: `{"keys": {"1001": 0.0, "1050": 1.0}, "interpolation": "smooth"}`.
+switch may be keyframed: `{"keys": {"1001": 0.0, "1050": 1.0}, "interpolation": "smooth"}`; so may
+each entry of a setting that holds numbers by name.
 """
 
 from __future__ import annotations
@@ -37,13 +38,15 @@ E = TypeVar("E", bound=VfxSwapError)
 
 def describe(settings: type[Settings]) -> list[dict[str, Any]]:
     """The fields of a settings model for generators: name, type, default, range, unit, help, and
-    whether a job may keyframe it."""
+    whether a job may keyframe it, or (`keyframed_entries`) the numbers that it holds by name."""
     schema = settings.model_json_schema()
     rows = []
     for name, field in schema.get("properties", {}).items():
         row = {"name": name, **{k: v for k, v in field.items() if k != "title"}}
         row["help"] = row.pop("description", "")
         row["keyframes"] = _scalar(settings.model_fields[name].annotation) is not None
+        if _numbers_by_name(settings.model_fields[name].annotation):
+            row["keyframed_entries"] = True
         rows.append(row)
     return rows
 
@@ -112,8 +115,12 @@ def settings_at_keys(spec: Mapping[str, Any], settings_type: type[S]) -> tuple[S
     """
     frames: set[int] = set()
     for name, value in spec.items():
-        if name in settings_type.model_fields and is_keyframed(value):
+        if name not in settings_type.model_fields:
+            continue
+        if is_keyframed(value):
             frames |= _keyframes(name, value, settings_type).keys.keys()
+        for entry in _keyframed_entries(name, value, settings_type).values():
+            frames |= entry.keys.keys()
     return tuple(settings_at(spec, settings_type, frame) for frame in sorted(frames or {0}))
 
 
@@ -142,7 +149,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _value_at(name: str, value: Any, model: type[Settings], frame: int) -> Any:
-    if name not in model.model_fields or not is_keyframed(value):
+    if name not in model.model_fields:
+        return value
+    if entries := _keyframed_entries(name, value, model):
+        return {**value, **{entry: keys.at(frame) for entry, keys in entries.items()}}
+    if not is_keyframed(value):
         return value
     at = _keyframes(name, value, model).at(frame)
     if _scalar(model.model_fields[name].annotation) is int:
@@ -153,7 +164,24 @@ def _value_at(name: str, value: Any, model: type[Settings], frame: int) -> Any:
 def _keyframes(name: str, value: Mapping[str, Any], model: type[Settings]) -> Keyframes:
     kind = _scalar(model.model_fields[name].annotation)
     if kind is None:
+        if _numbers_by_name(model.model_fields[name].annotation):
+            raise JobError(f"{name} cannot be keyframed as a whole", wanted="keys for each entry")
         raise JobError(f"{name} cannot be keyframed", wanted="one value: only numbers and switches")
+    return _read_keyframes(name, value, kind)
+
+
+def _keyframed_entries(name: str, value: Any, model: type[Settings]) -> dict[str, Keyframes]:
+    """Keyframes by entry, for a setting that holds numbers by name. Raises JobError where another
+    setting's entry is keyframed."""
+    if not isinstance(value, Mapping) or is_keyframed(value):
+        return {}
+    keyed = {entry: keys for entry, keys in value.items() if is_keyframed(keys)}
+    if keyed and not _numbers_by_name(model.model_fields[name].annotation):
+        raise JobError(f"{name}.{next(iter(keyed))} cannot be keyframed", wanted="one value")
+    return {entry: _read_keyframes(f"{name}.{entry}", keys, float) for entry, keys in keyed.items()}
+
+
+def _read_keyframes(name: str, value: Mapping[str, Any], kind: type) -> Keyframes:
     try:
         keyframes = Keyframes.model_validate(value)
     except ValidationError as error:
@@ -163,6 +191,14 @@ def _keyframes(name: str, value: Mapping[str, Any], model: type[Settings]) -> Ke
             wanted = "true or false" if kind is bool else "a number"
             raise JobError(f"{name} at key {frame}", got=repr(key), wanted=wanted)
     return keyframes
+
+
+def _numbers_by_name(annotation: Any) -> bool:
+    """Whether a field holds numbers by name."""
+    kinds = [kind for kind in _alternatives(annotation) if kind is not types.NoneType]
+    return len(kinds) == 1 and (
+        typing.get_origin(kinds[0]) is dict and typing.get_args(kinds[0])[1] in (float, int)
+    )
 
 
 def _scalar(annotation: Any) -> type | None:

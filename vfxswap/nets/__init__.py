@@ -9,6 +9,8 @@ from vfxswap.nets.identity import IdentityNet
 from vfxswap.nets.landmark import LandmarkNet
 from vfxswap.nets.onnx_landmarks import OnnxLandmarks
 from vfxswap.nets.parsing import ParsingNet
+from vfxswap.nets.perceptual import Perceptual
+from vfxswap.nets.style import StyleNet
 
 NETS: dict[str, type[nn.Module]] = {
     "comb": Comb,
@@ -16,4 +18,6 @@ NETS: dict[str, type[nn.Module]] = {
     "landmark": LandmarkNet,
     "onnx_landmarks": OnnxLandmarks,
     "parsing": ParsingNet,
+    "perceptual": Perceptual,
+    "style": StyleNet,
 }
