@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from vfxswap.effects.base import Effect
     from vfxswap.settings import Settings
 
-HELP = {"swap": "Swap a persona onto the faces of a shot."}
+HELP = {
+    "swap": "Swap a persona onto the faces of a shot.",
+    "style": "Redraw a shot in a style, or in a blend of styles.",
+}
 """What each effect does."""
 
 SETTINGS: dict[str, type[Settings]]
@@ -23,11 +26,14 @@ EFFECTS: dict[str, type[Effect]]
 
 def __getattr__(name: str) -> object:
     if name == "SETTINGS":
+        from vfxswap.effects.style_settings import StylePassSettings
         from vfxswap.effects.swap_settings import SwapSettings
 
-        return globals().setdefault(name, {"swap": SwapSettings})
+        settings = {"swap": SwapSettings, "style": StylePassSettings}
+        return globals().setdefault(name, settings)
     if name == "EFFECTS":
+        from vfxswap.effects.style import StylePass
         from vfxswap.effects.swap import Swap
 
-        return globals().setdefault(name, {"swap": Swap})
+        return globals().setdefault(name, {"swap": Swap, "style": StylePass})
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -42,13 +42,27 @@ SWAP_CONF = LayerSpec("swap_conf", ("red",), "matte", "How sure the landmarks ar
 SWAP_ID = LayerSpec("swap_id", ("red",), "data", "Face id in the tracks + 1; 0 for none.")
 SWAP_UV = LayerSpec("swap_uv", ("red", "green"), "data", "ST map into the aligned crop.")
 
+STYLE_IMAGE = LayerSpec("style_image", RGBA, "color", "The unmerged styled picture.", True)
+STYLE_MATTE = LayerSpec(
+    "style_matte", RGBA, "matte", "Where the style is, then the shares of styles A, B and C."
+)
+
 LAYERS: dict[str, tuple[LayerSpec, ...]] = {
     "swap": (SWAP_FACE, SWAP_MATTE, SWAP_CONF, SWAP_ID, SWAP_UV),
+    "style": (STYLE_IMAGE, STYLE_MATTE),
 }
 """By effect, in the order in which they are written."""
 
 HOLDOUT = MatteSpec("holdout", "Stays in front of the result.")
 GARBAGE = MatteSpec("garbage", "The effect is thrown away here.")
 
-MATTES: dict[str, tuple[MatteSpec, ...]] = {"swap": (HOLDOUT, GARBAGE)}
+STYLE_AREAS = tuple(
+    MatteSpec(f"style_{letter}", f"Where the style of setting style_{letter} is.")
+    for letter in "abc"
+)
+
+MATTES: dict[str, tuple[MatteSpec, ...]] = {
+    "swap": (HOLDOUT, GARBAGE),
+    "style": (HOLDOUT, GARBAGE, *STYLE_AREAS),
+}
 """By effect; the first is a host's main matte input."""
