@@ -5,14 +5,15 @@ from __future__ import annotations
 import html
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 COLORS = ("#6cb4ff", "#ffb454", "#7fd88f", "#f28fb1", "#c3a6ff", "#e6e07a", "#7fd6d6", "#ff9d7a")
 """Told apart by people of any colour vision when lines are labelled as well."""
-_WIDTH, _HEIGHT = 860, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 22, 26
+_WIDTH, _HEIGHT = 1010, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 22, 26
 _MOST_TICKS = 10
+_MOST_CELLS = 120
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ def bar_plot(title: str, bars: Sequence[tuple[float, float, str]], *, unit: str)
         return ""
     kinds = list(dict.fromkeys(kind for _, _, kind in bars))
     frames = sorted({frame for frame, _, _ in bars})
-    axes = _Axes(frames[0], frames[-1], 0.0, _round_up(max(height for _, height, _ in bars)))
     step = min((b - a for a, b in itertools.pairwise(frames)), default=1)
-    width = max(0.6, min(24.0, 0.8 * step * axes.x_scale))
+    top = _round_up(max(height for _, height, _ in bars))
+    axes = _Axes(frames[0] - step / 2, frames[-1] + step / 2, 0.0, top)
+    width = max(0.6, min(16.0, 0.8 * step * axes.x_scale))
     drawn = [axes.grid(unit)]
     for frame, height, kind in bars:
         x, y = axes.at(frame, height)
@@ -60,7 +62,7 @@ def path_plot(title: str, series: Sequence[Series], *, size: tuple[int, int]) ->
     """Where things went on a picture of `size` (width, height): x right, y down."""
     if not any(each.points for each in series):
         return ""
-    scale = min((_WIDTH - 2) / size[0], 260 / size[1])
+    scale = min(0.5 * _WIDTH / size[0], 260 / size[1])
     width, height = size[0] * scale, size[1] * scale
     drawn = [f'<rect width="{width:.1f}" height="{height:.1f}" class="plane"/>']
     for index, each in enumerate(series):
@@ -77,17 +79,18 @@ def path_plot(title: str, series: Sequence[Series], *, size: tuple[int, int]) ->
     return _figure(title, svg, [each.label for each in series])
 
 
-def strip(cells: Iterable[tuple[str, str]], *, columns: int = 100) -> str:
+def strip(cells: Sequence[tuple[str, str]]) -> str:
     """A cell for each frame: (state, words); the state is its class in the page's style."""
-    side, drawn, rows = 8.6, [], 1
+    columns = min(max(len(cells), 1), _MOST_CELLS)
+    side, drawn, rows = min(_WIDTH / columns, 40.0), [], -(-len(cells) // columns)
     for index, (state, words) in enumerate(cells):
         row, column = divmod(index, columns)
-        rows = row + 1
         drawn.append(
             f'<rect x="{column * side:.1f}" y="{row * 16}" width="{side - 1.2:.1f}" height="14" '
             f'rx="1.5" class="{state}"><title>{html.escape(words)}</title></rect>'
         )
-    return _svg(f"0 0 {columns * side:.0f} {rows * 16}", "".join(drawn), _WIDTH)
+    width = columns * side
+    return _svg(f"0 0 {width:.0f} {rows * 16}", "".join(drawn), width)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ h2{font-weight:600;font-size:1.1em;margin:2.2em 0 .6em}
 p,small{color:var(--dim)}b{font-weight:600;color:var(--ink)}code{font-size:.86em;color:#c8cedb}
 .verdict{display:inline-block;padding:.15em .8em;border-radius:1em;font-weight:600;color:#111}
 .good{background:#7fd88f}.bad{background:#ff8f7a}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(9em,1fr));gap:.7em;margin:1.2em 0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.6em,1fr));gap:.7em;
+margin:1.2em 0}
 .cards div{background:var(--plane);border-radius:.5em;padding:.6em .9em;color:var(--dim)}
 .cards b{display:block;font-size:1.35em}
 table{border-collapse:collapse;width:100%;font-size:.9em}
@@ -83,7 +84,7 @@ def _page(job: Job, report: ShotReport) -> str:
         f"{', views ' + _e(', '.join(report.views)) if any(report.views) else ''} of "
         f"<code>{_e(report.plate)}</code></p>",
         _cards(report),
-        f'<div class="strip">{strip(_cell(f) for f in report.frames)}</div>'
+        f'<div class="strip">{strip([_cell(f) for f in report.frames])}</div>'
         "<small>One cell a frame file: green whole, yellow with notes, red broken, hollow missing."
         "</small>",
         _section("To look at", _attention(report)),
