@@ -23,7 +23,7 @@ class DaskSettings(TlsSettings):
     """Which cluster. Others than loopback must speak TLS."""
 
     scheduler: str = Field(
-        f"tcp://127.0.0.1:{PORT}", description="Scheduler, as in tls://farm.studio:8786."
+        default=f"tcp://127.0.0.1:{PORT}", description="Scheduler, as in tls://farm.studio:8786."
     )
     wait_s: float = Field(
         60.0, ge=0, description="How long to wait for a worker that fits.",

@@ -1,4 +1,7 @@
-"""The worker's side of Dask: a plugin that keeps jobs and networks open, and the tasks it does."""
+"""The worker's side of Dask: a plugin that keeps jobs and networks open, and the tasks it does.
+
+The process that watches over a worker holds the plugin too, so networks are imported late.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,19 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin, get_worker
 
-from vfxswap.errors import VfxSwapError
+from vfxswap.errors import JobError, VfxSwapError
 from vfxswap.farm.identity import checked_models, code_tag
 from vfxswap.job import Job
 from vfxswap.memory import keep_freed_memory
-from vfxswap.nets.run import Precision
-from vfxswap.render import Event, Nets, Session, prepare_shot
-from vfxswap.render.output import write_failure
-from vfxswap.render.plan import Unit
+
+if TYPE_CHECKING:
+    from vfxswap.nets.run import Precision
+    from vfxswap.render import Event, Session
+    from vfxswap.render.plan import Unit
 
 NAME = "vfxswap"
 LIVE = ("begin", "done", "skipped", "note")
@@ -65,12 +69,20 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
     def __init__(self, *, threads: int) -> None:
         """`threads` of torch: the nanny leaves a worker one."""
         self._threads = threads
+        self._declared = code_tag()
 
     def setup(self, worker: Any) -> None:
-        """Called by Dask in the worker's process."""
+        """Called by Dask in the worker's process. Raises JobError when this is not the code that
+        the worker declares."""
+        if code_tag() != self._declared:
+            raise JobError(
+                "code was changed while the worker ran: start it again",
+                got=code_tag(),
+                wanted=self._declared,
+            )
+        from vfxswap.render import Nets
+
         keep_freed_memory()
-        code_tag()
-        self._worker = worker
         self._nets = Nets()
         self._session: tuple[str, Session] | None = None
         self._cancels: dict[str, threading.Event] = {}
@@ -80,6 +92,8 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
 
     def prepare(self, order: Order, tell: Callable[[Event], None]) -> None:
         """Does what needs the whole shot, on disk."""
+        from vfxswap.render import prepare_shot
+
         prepare_shot(
             order.job,
             device=order.device,
@@ -123,6 +137,8 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
         frames: Sequence[int],
         listen: Callable[[Event], None],
     ) -> None:
+        from vfxswap.render import Event
+
         reached: set[tuple[int, str]] = set()
 
         def mark(event: Event) -> None:
@@ -160,6 +176,8 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
 
     def _opened(self, order: Order) -> Session:
         if self._session is None or self._session[0] != order.id:
+            from vfxswap.render import Session
+
             self._session = None
             session = Session(
                 order.job,
@@ -207,6 +225,8 @@ def forget_order(order_id: str, dask_worker: Any) -> None:
 
 def leave_failure(job: Job, unit: Unit, error: VfxSwapError) -> None:
     """Leaves the reason why a frame is not there beside its output, as `render` does."""
+    from vfxswap.render.output import write_failure
+
     if job.output.sidecar:
         write_failure(unit, error, {"host": socket.gethostname()})
 
@@ -233,5 +253,7 @@ def packed(event: Event) -> dict[str, Any]:
 
 def unpacked(values: dict[str, Any]) -> Event:
     """The event of a message."""
+    from vfxswap.render import Event
+
     path = values["path"]
     return Event(**{**values, "path": None if path is None else Path(path)})

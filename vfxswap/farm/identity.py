@@ -11,17 +11,32 @@ import hashlib
 from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import vfxswap
 from vfxswap.errors import ModelError
 from vfxswap.io.weights import WEIGHTS_FILE, StoredModel, list_models
 from vfxswap.persona import card_sha256
-from vfxswap.render.models import model_of_stage
-from vfxswap.render.plan import Plan
-from vfxswap.render.tracking import STAGE
 
-DECIDING = ("align", "color.py", "effects", "farm", "geometry.py", "image.py", "io", "job.py",
-            "nets", "ops", "persona.py", "render", "settings.py", "shot.py")  # fmt: skip
+if TYPE_CHECKING:
+    from vfxswap.render.plan import Plan
+
+DECIDING = (
+    "align",
+    "color.py",
+    "effects",
+    "farm/engine.py",
+    "geometry.py",
+    "image.py",
+    "io",
+    "job.py",
+    "nets",
+    "ops",
+    "persona.py",
+    "render",
+    "settings.py",
+    "shot.py",
+)
 """Modules that decide pixels, or what a worker is told."""
 
 _CODE, _MODEL = "vfxswap code", "vfxswap model"
@@ -50,6 +65,9 @@ def provided() -> dict[str, float]:
 
 def needed(plan: Plan) -> tuple[str, ...]:
     """Tags that a worker must have for this job. Raises ModelError."""
+    from vfxswap.render.models import model_of_stage
+    from vfxswap.render.tracking import STAGE
+
     models = dict(plan.shelf.used)
     tracked = plan.job.tracks and Path(plan.job.tracks).is_file()
     if any(step.effect.needs_faces for step in plan.steps) and not tracked:

@@ -10,7 +10,7 @@ import math
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -21,7 +21,7 @@ from distributed.system import MEMORY_LIMIT
 from vfxswap.farm.cluster import Cluster
 from vfxswap.farm.engine import Engine, Order
 from vfxswap.farm.identity import code_tag, provided
-from vfxswap.farm.nodes import ALLOWED_FAILURES
+from vfxswap.farm.nodes import ALLOWED_FAILURES, NO_PAGES, start_error
 from vfxswap.farm.security import LOOPBACK
 from vfxswap.farm.submission import Submission
 from vfxswap.job import Job
@@ -104,22 +104,28 @@ def local_cluster(workers: int, *, threads: int) -> Iterator[Client]:
     """Worker processes on this machine, each with `threads` for torch, and a client of theirs."""
     # What becomes of a process is said by the report.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host=LOOPBACK,
-            dashboard_address=None,
-            memory_limit=None,
-            silence_logs=logging.CRITICAL,
-            resources=provided(),
-            plugins=(Engine(threads=threads),),
-            scheduler_kwargs={"allowed_failures": ALLOWED_FAILURES},
-        ) as started,
-        Client(started, set_as_default=False) as client,
-    ):
-        yield client
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host=LOOPBACK,
+                    dashboard_address=None,
+                    memory_limit=None,
+                    silence_logs=logging.CRITICAL,
+                    resources=provided(),
+                    plugins=(Engine(threads=threads),),
+                    scheduler_kwargs={
+                        "allowed_failures": ALLOWED_FAILURES,
+                        "dashboard_address": NO_PAGES,
+                    },
+                )
+            )
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise start_error(error, "worker processes do not start") from error
+        yield stack.enter_context(Client(started, set_as_default=False))
 
 
 def chunk_size(frames: int, workers: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -20,6 +19,9 @@ ALLOWED_FAILURES = 1
 """Workers that a task may lose before it counts as guilty. With Dask's own 3 a frame that kills
 its process would end four with its chunk and four alone."""
 
+NO_PAGES = f"{LOOPBACK}:0"
+"""Dask serves pages on the web in any case, without TLS: at least for this machine alone."""
+
 
 def serve_scheduler(*, host: str, port: int, tls: TlsSettings, say: Callable[[str], None]) -> None:
     """A scheduler until a signal ends it; `say` is told its address. Raises JobError for a host
@@ -35,6 +37,7 @@ def serve_scheduler(*, host: str, port: int, tls: TlsSettings, say: Callable[[st
             protocol=f"{protocol}://",
             security=secured,
             dashboard=False,
+            dashboard_address=NO_PAGES,
             allowed_failures=ALLOWED_FAILURES,
         ) as scheduler:
             say(str(scheduler.address))
@@ -80,6 +83,7 @@ def serve_worker(
                 memory_limit=None,
                 host=host or None,
                 dashboard=False,
+                dashboard_address=NO_PAGES,
                 security=secured,
                 resources=tags,
                 plugins=(Engine(threads=threads),),

@@ -22,9 +22,11 @@ LOOPBACK = "127.0.0.1"
 class TlsSettings(Settings):
     """Certificates for any address but loopback; all three or none."""
 
-    tls_ca: str = Field("", description="Certificate of the authority that signed all others.")
-    tls_cert: str = Field("", description="Own certificate.")
-    tls_key: str = Field("", description="Own private key.")
+    tls_ca: str = Field(
+        default="", description="Certificate of the authority that signed all others."
+    )
+    tls_cert: str = Field(default="", description="Own certificate.")
+    tls_key: str = Field(default="", description="Own private key.")
 
 
 def require_dask() -> None:
@@ -78,9 +80,9 @@ def security(tls: TlsSettings) -> Any:
     }  # fmt: skip
     if not any(given.values()):
         return Security(require_encryption=False)
+    if missing := [option for option, file in given.items() if not file]:
+        raise JobError("TLS needs three files", wanted=" and ".join(missing))
     for option, file in given.items():
-        if not file:
-            raise JobError("TLS needs three files", wanted=option)
         if not Path(file).is_file():
             raise JobError(f"{option} is no file", file=file)
     own = {
