@@ -94,11 +94,20 @@ def serve_worker(
 
     try:
         _run(serve())
-    except (TimeoutError, OSError, RuntimeError) as error:
-        logging.getLogger("distributed.worker.vfxswap").debug("worker", exc_info=error)
-        raise VfxSwapError(
-            "no scheduler answers", wanted=f"{address} within {death_timeout_s:g} s"
-        ) from None
+    except (OSError, TimeoutError, RuntimeError) as error:
+        raise start_error(
+            error, f"no scheduler answers at {address} within {death_timeout_s:g} s"
+        ) from error
+
+
+def start_error(error: BaseException, what: str) -> VfxSwapError:
+    """Why a process of Dask did not start: the error of ours that Dask wrapped, or `what` and the
+    first cause in Dask's words."""
+    while error.__cause__ is not None and not isinstance(error, VfxSwapError):
+        error = error.__cause__
+    if isinstance(error, VfxSwapError):
+        return error
+    return VfxSwapError(what, got=str(error) or type(error).__name__)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
