@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 HELP = {
     "swap": "Swap a persona onto the faces of a shot.",
     "style": "Redraw a shot in a style, or in a blend of styles.",
+    "mosaic": "Rebuild a shot from patches of a theme.",
 }
 """What each effect does."""
 
@@ -26,14 +27,21 @@ EFFECTS: dict[str, type[Effect]]
 
 def __getattr__(name: str) -> object:
     if name == "SETTINGS":
+        from vfxswap.effects.mosaic_settings import MosaicSettings
         from vfxswap.effects.style_settings import StylePassSettings
         from vfxswap.effects.swap_settings import SwapSettings
 
-        settings = {"swap": SwapSettings, "style": StylePassSettings}
+        settings = {
+            "swap": SwapSettings,
+            "style": StylePassSettings,
+            "mosaic": MosaicSettings,
+        }
         return globals().setdefault(name, settings)
     if name == "EFFECTS":
+        from vfxswap.effects.mosaic import Mosaic
         from vfxswap.effects.style import StylePass
         from vfxswap.effects.swap import Swap
 
-        return globals().setdefault(name, {"swap": Swap, "style": StylePass})
+        effects = {"swap": Swap, "style": StylePass, "mosaic": Mosaic}
+        return globals().setdefault(name, effects)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

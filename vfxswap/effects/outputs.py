@@ -47,9 +47,17 @@ STYLE_MATTE = LayerSpec(
     "style_matte", RGBA, "matte", "Where the style is, then the shares of styles A, B and C."
 )
 
+MOSAIC_IMAGE = LayerSpec("mosaic_image", RGBA, "color", "The unmerged mosaic.", True)
+MOSAIC_MATTE = LayerSpec("mosaic_matte", RGBA, "matte", "Mosaic, area, patch edges, holdout.")
+MOSAIC_ID = LayerSpec(
+    "mosaic_id", RGBA, "data", "Random colour of each patch; in alpha its id + 1, 0 for none."
+)
+MOSAIC_UV = LayerSpec("mosaic_uv", ("red", "green"), "data", "ST map into each patch; -1 outside.")
+
 LAYERS: dict[str, tuple[LayerSpec, ...]] = {
     "swap": (SWAP_FACE, SWAP_MATTE, SWAP_CONF, SWAP_ID, SWAP_UV),
     "style": (STYLE_IMAGE, STYLE_MATTE),
+    "mosaic": (MOSAIC_IMAGE, MOSAIC_MATTE, MOSAIC_ID, MOSAIC_UV),
 }
 """By effect, in the order in which they are written."""
 
@@ -61,8 +69,23 @@ STYLE_AREAS = tuple(
     for letter in "abc"
 )
 
+MOSAIC_AREA = MatteSpec("area", "Where the mosaic is; without it, everywhere.")
+MOSAIC_THEME = MatteSpec("theme", "Chooses themes from dark to bright, for theme_by = matte.")
+MOSAIC_SHAPE = MatteSpec("shape", "Alpha of a patch, stretched to each, for shape = picture.")
+MOSAIC_DEPTH = MatteSpec("depth", "Bright is near, for order = back.")
+MOSAIC_DISPARITY = MatteSpec("disparity", "Shift of further views, in shares of disparity_px.")
+
 MATTES: dict[str, tuple[MatteSpec, ...]] = {
     "swap": (HOLDOUT, GARBAGE),
     "style": (HOLDOUT, GARBAGE, *STYLE_AREAS),
+    "mosaic": (
+        MOSAIC_AREA,
+        HOLDOUT,
+        GARBAGE,
+        MOSAIC_THEME,
+        MOSAIC_SHAPE,
+        MOSAIC_DEPTH,
+        MOSAIC_DISPARITY,
+    ),
 }
 """By effect; the first is a host's main matte input."""

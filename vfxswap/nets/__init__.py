@@ -7,6 +7,7 @@ from torch import nn
 from vfxswap.nets.comb import Comb
 from vfxswap.nets.identity import IdentityNet
 from vfxswap.nets.landmark import LandmarkNet
+from vfxswap.nets.mosaic import MosaicEncoder, MosaicGenerator
 from vfxswap.nets.onnx_landmarks import OnnxLandmarks
 from vfxswap.nets.parsing import ParsingNet
 from vfxswap.nets.perceptual import Perceptual
@@ -16,6 +17,8 @@ NETS: dict[str, type[nn.Module]] = {
     "comb": Comb,
     "identity": IdentityNet,
     "landmark": LandmarkNet,
+    "mosaic_encoder": MosaicEncoder,
+    "mosaic_generator": MosaicGenerator,
     "onnx_landmarks": OnnxLandmarks,
     "parsing": ParsingNet,
     "perceptual": Perceptual,

@@ -1,0 +1,136 @@
+"""Patches through encoder and generators, and their colours matched to the plate.
+
+Source: US 2019/0171908 A1, paragraphs 148 and 161 (several themes, output fed back).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vfxswap.effects.base import Models
+from vfxswap.effects.mosaic_settings import MosaicSettings
+from vfxswap.errors import ModelError
+from vfxswap.nets.mosaic import CODE_PX, MosaicEncoder, MosaicGenerator, as_input, as_net
+
+PREFIX = "mosaic-"
+"""Theme flowers is model mosaic-flowers."""
+BATCH = 64
+_DARK, _LIGHT = 0.06, 0.5
+"""Patches whose mean (net space) lies outside are shifted into this range for the networks."""
+_TOP = 0.6
+"""Net values above this, 1.7 in linear, are taken off before the networks and put back after."""
+_LEAST_CONTRAST, _MOST_CONTRAST = 0.2, 2.0
+"""How far a patch's contrast is changed at most, as a factor."""
+
+
+class Themes:
+    """The networks of some themes, on one device."""
+
+    def __init__(
+        self,
+        generators: dict[str, MosaicGenerator],
+        encoders: dict[str, MosaicEncoder],
+        device: torch.device,
+    ) -> None:
+        """`encoders` by the name that the generators' settings give."""
+        self._generators, self._encoders, self._device = generators, encoders, device
+
+    @classmethod
+    def load(cls, names: Iterable[str], models: Models, device: torch.device) -> Themes:
+        """Raises ModelError for a theme that is not there, is none, or is of another encoder."""
+        generators: dict[str, MosaicGenerator] = {}
+        encoders: dict[str, MosaicEncoder] = {}
+        for name in names:
+            loaded = models.by_name(name if name.startswith(PREFIX) else PREFIX + name)
+            net = loaded.net
+            if not isinstance(net, MosaicGenerator):
+                raise ModelError("model is no theme of a mosaic", got=loaded.card.name)
+            wanted = net.settings
+            if wanted.encoder not in encoders:
+                encoder = models.by_name(wanted.encoder)
+                if not isinstance(encoder.net, MosaicEncoder):
+                    raise ModelError("model is no encoder of mosaics", got=encoder.card.name)
+                if encoder.card.weights_sha256 != wanted.encoder_sha256:
+                    raise ModelError(
+                        f"theme {name} was trained for another encoder",
+                        got=f"{wanted.encoder} {encoder.card.weights_sha256[:12]}",
+                        wanted=wanted.encoder_sha256[:12],
+                    )
+                encoders[wanted.encoder] = encoder.net
+            generators[name] = net
+        return cls(generators, encoders, device)
+
+    @property
+    def size(self) -> int:
+        """Side of the patches that `made` gives."""
+        return max(net.size for net in self._generators.values())
+
+    def made(self, patches: Tensor, themes: Sequence[str], settings: MosaicSettings) -> Tensor:
+        """[N, 3, size, size] in net space of patches [N, 3, 32, 32] of the plate (net space,
+        finite), each by its theme, colours matched as the settings ask."""
+        shift, excess, seen = _in_range(patches)
+        out = patches.new_empty((len(patches), 3, self.size, self.size))
+        names = np.array(themes)
+        for name in dict.fromkeys(themes):
+            which = torch.as_tensor(np.flatnonzero(names == name), device=self._device)
+            for part in torch.split(which, BATCH):
+                out[part] = _sized(self._generated(seen[part], name, settings), self.size)
+        return _matched(out, seen, shift, excess, settings)
+
+    def _generated(self, patches: Tensor, theme: str, settings: MosaicSettings) -> Tensor:
+        made = self._once(as_input(patches), theme)
+        for _ in range(settings.feedback):
+            again = F.avg_pool2d(made, made.shape[-1] // CODE_PX)
+            made = self._once(again, settings.feedback_theme or theme)
+        return as_net(made)
+
+    def _once(self, patches: Tensor, theme: str) -> Tensor:
+        net = self._generators[theme]
+        encoder = self._encoders[net.settings.encoder]
+        made: Tensor = net(encoder(patches.contiguous(memory_format=torch.channels_last)))
+        return made.float()
+
+
+def _in_range(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Exposure [N, 1, 1, 1] and highlights [N, 3, h, w] that the networks do not see, and what
+    they see; the three add up to the patches."""
+    mean = patches.mean((1, 2, 3), keepdim=True)
+    shift = mean - mean.clamp(_DARK, _LIGHT)
+    held = patches - shift
+    excess = (held - _TOP).clamp_min(0)
+    return shift, excess, held - excess
+
+
+def _matched(
+    made: Tensor, seen: Tensor, shift: Tensor, excess: Tensor, settings: MosaicSettings
+) -> Tensor:
+    """Mean and contrast of every patch towards the plate's; exposure and highlights put back.
+
+    In net space, where a gain of the light is an offset: highlights keep their scale.
+    """
+    own, plate = made.mean((2, 3), keepdim=True), seen.mean((2, 3), keepdim=True)
+    contrast = (_contrast(seen) / _contrast(made).clamp_min(1e-4)).clamp(
+        _LEAST_CONTRAST, _MOST_CONTRAST
+    )
+    gain = 1 + settings.contrast_match * (contrast - 1)
+    mean = torch.lerp(own, plate, settings.color_match)
+    matched = (made - own) * gain + mean + shift
+    if settings.highlights > 0:
+        glints = _sized(excess, made.shape[-1])
+        matched = matched + settings.highlights * glints
+    return matched
+
+
+def _contrast(patches: Tensor) -> Tensor:
+    return patches.mean(1, keepdim=True).std((2, 3), keepdim=True)
+
+
+def _sized(patches: Tensor, size: int) -> Tensor:
+    if patches.shape[-1] == size:
+        return patches
+    return F.interpolate(patches, size=size, mode="bilinear", align_corners=False)
