@@ -67,12 +67,12 @@ class IdentityNet(nn.Module):
         return Needs(size_px=self.SIZE, channels=3, multiple_of=self.SIZE, half=True)
 
     def forward(self, crop: Tensor) -> Tensor:
-        """Unit vectors [B, length] float32 of crops [B, 3, 64, 64] in net space; each channel of
-        each crop is standardised, so that exposure and white balance do not count."""
+        """Unit vectors [B, length] float32 of crops [B, 3, 64, 64] in net space; each crop is
+        standardised, so that exposure does not count."""
         size = self.SIZE
         if crop.ndim != 4 or crop.shape[1:] != (3, size, size):
             raise ValueError(f"crops of shape {tuple(crop.shape)}, wanted [B, 3, {size}, {size}]")
-        centred = crop - crop.mean((2, 3), keepdim=True)
+        centred = crop - crop.mean((1, 2, 3), keepdim=True)
         x = centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + _CONTRAST_FLOOR)
         features = self.body(x).flatten(1)
         return F.normalize(self.head_norm(self.head(features)).float(), dim=1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from vfxswap.errors import JobError
@@ -26,26 +26,14 @@ class IdentityTraining(Settings):
     """How an identity network is trained."""
 
     iterations: int = Field(default=3000, ge=1, description="Optimiser steps in all.")
-    faces: int = Field(default=48, ge=2, description="Faces in a batch.")
+    performers: int = Field(default=12, ge=2, description="Performers in a batch.")
+    each: int = Field(default=4, ge=2, description="Pictures of each of them.")
     rate: float = Field(default=2e-3, gt=0, description="Highest learning rate; cosine to 0.")
-    scale: float = Field(default=24.0, gt=0, description="Sharpness of the softmax.")
-    margin: float = Field(
-        default=0.25, ge=0, lt=1, description="Cosine by which the right performer must win."
-    )
+    temperature: float = Field(default=0.1, gt=0, description="Of the softmax over the batch.")
     seed: int = Field(default=0, ge=0, description="Seed of weights and samples.")
     width: int = Field(default=16, ge=4, le=128, description="Width of the network.")
     length: int = Field(default=96, ge=8, le=512, description="Numbers in a descriptor.")
     save_every: int = Field(default=250, ge=1, description="Iterations between checkpoints.")
-
-
-class _Training(nn.Module):
-    """The network and a direction for each performer of the training."""
-
-    def __init__(self, net: IdentityNet, performers: int) -> None:
-        super().__init__()
-        self.net = net
-        length = net.settings.length
-        self.directions = nn.Parameter(torch.randn(performers, length) / length**0.5)
 
 
 def run(
@@ -60,43 +48,41 @@ def run(
     """Trains on the shards in `data` and keeps checkpoints and log in `folder`; resumes as
     `train_steps` does. Returns the network in eval mode. Raises JobError, CancelledError.
 
-    Softmax over performers with a cosine margin (CosFace: Wang et al. 2018).
+    Every picture of a batch must tell the others of its performer from the rest (supervised
+    contrastive loss: Khosla et al. 2020).
     """
     device = torch.device(device)
     faces = FaceSet.open(data)
     training, held_out = faces.split()
     if not len(training) or not len(held_out):
         raise JobError("too few performers to hold some out", got=len(set(faces.identity)))
-    performers, number = np.unique(faces.identity[training], return_inverse=True)
+    performers = np.unique(faces.identity[training])
+    pictures = {who: training[faces.identity[training] == who] for who in performers}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         net = IdentityNet(IdentitySettings(width=settings.width, length=settings.length))
-        both = _Training(net, len(performers)).to(device)
-    optimiser = torch.optim.AdamW(both.parameters(), lr=settings.rate, weight_decay=5e-4)
+    net.to(device)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=5e-4)
 
     def step(iteration: int) -> dict[str, float]:
         rng = np.random.default_rng([settings.seed, iteration])
-        chosen = rng.choice(len(training), settings.faces)
+        chosen = [
+            int(i)
+            for who in rng.choice(performers, settings.performers, replace=False)
+            for i in rng.choice(pictures[who], settings.each, replace=False)
+        ]
         crops = [
-            dressed_crop(
-                faces, int(training[i]), rng, size=net.SIZE, occluder_chance=OCCLUDER_CHANCE
-            ).crop
+            dressed_crop(faces, i, rng, size=net.SIZE, occluder_chance=OCCLUDER_CHANCE).crop
             for i in chosen
         ]
         with torch.autocast(device.type, dtype=torch.bfloat16):
             found = net(stacked(crops, device))
-        cosine = found.float() @ F.normalize(both.directions, dim=1).T
-        truth = torch.from_numpy(number[chosen]).to(device)
-        # With the whole margin from the start it stays with one vector for everybody.
-        grown = min(1.0, iteration / (0.4 * settings.iterations))
-        margin = grown * settings.margin * F.one_hot(truth, len(performers))
-        loss = F.cross_entropy(settings.scale * (cosine - margin), truth)
+        loss, right = _contrast(found.float(), settings)
         loss.backward()  # type: ignore[no-untyped-call]
-        right = (cosine.argmax(1) == truth).float().mean()
         return {"loss": loss.item(), "right": right.item()}
 
     train_steps(
-        both,
+        net,
         optimiser,
         folder,
         iterations=settings.iterations,
@@ -109,6 +95,18 @@ def run(
         stop=stop,
     )
     return net
+
+
+def _contrast(found: Tensor, settings: IdentityTraining) -> tuple[Tensor, Tensor]:
+    """The loss of descriptors [B, L], performer by performer, and how often the nearest other
+    picture is of the same one."""
+    itself = torch.eye(len(found), dtype=torch.bool, device=found.device)
+    owner = torch.arange(settings.performers, device=found.device).repeat_interleave(settings.each)
+    alike = (found @ found.T / settings.temperature).masked_fill(itself, -1e4)
+    same = (owner[:, None] == owner[None]) & ~itself
+    log_share = alike - alike.logsumexp(1, keepdim=True)
+    loss = -(log_share * same).sum(1) / same.sum(1)
+    return loss.mean(), (owner[alike.argmax(1)] == owner).float().mean()
 
 
 def evaluate(
