@@ -20,7 +20,11 @@ from vfxswap.train.face_crops import OCCLUDER, aligned_crop, dressed_crop
 from vfxswap.train.landmark_data import FaceSet, write_shard
 
 PARSING = parsing.ParsingTraining(iterations=4, faces=2, width=4, save_every=2)
-IDENTITY = identity.IdentityTraining(iterations=4, performers=3, each=2, width=4, length=8, save_every=2)
+IDENTITY = identity.IdentityTraining(
+    iterations=4, performers=3, each=2, width=4, length=8, save_every=2
+)
+    iterations=4, performers=3, each=2, width=4, length=8, save_every=2
+)
 
 
 @pytest.fixture(scope="module")
