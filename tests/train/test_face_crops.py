@@ -23,8 +23,6 @@ PARSING = parsing.ParsingTraining(iterations=4, faces=2, width=4, save_every=2)
 IDENTITY = identity.IdentityTraining(
     iterations=4, performers=3, each=2, width=4, length=8, save_every=2
 )
-    iterations=4, performers=3, each=2, width=4, length=8, save_every=2
-)
 
 
 @pytest.fixture(scope="module")
