@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -45,13 +46,13 @@ class Runner:
         assert submit(self.shot.submission(chunk=10), settings) == 0
         self.template = folder / "bundle" / "template.json"
 
-    def run(self, meanwhile: Callable[[int], None] | None = None) -> tuple[int, str]:
+    def run(self, meanwhile: Callable[[int], None] | None = None, *options: str) -> tuple[int, str]:
         """Runs the bundle to its end; `meanwhile` is called beside it with its process. Gives
         the exit code and what was said."""
         process = subprocess.Popen(
             [
                 Path(sys.executable).with_name("openjd"), "run", self.template,
-                "--extensions", EXTENSION, "--preserve",
+                "--extensions", EXTENSION, "--preserve", *options,
             ],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
@@ -141,12 +142,25 @@ def test_when_cancelled_then_the_frame_in_hand_is_finished_and_the_rest_can_foll
     assert _count("frame \\d+ is complete already", said) == len(written)
 
 
-def test_when_the_engine_is_killed_then_another_goes_on(runner: Runner) -> None:
+def test_when_the_engine_is_killed_then_another_goes_on_with_paths_mapped_alike(
+    runner: Runner,
+) -> None:
+    plates = runner.shot.folder / "plates"
+    here = plates.rename(runner.shot.folder / "plates of this worker")
+    rule = {
+        "source_path_format": "POSIX",
+        "source_path": str(plates),
+        "destination_path": str(here),
+    }
+    rules = runner.sessions / "rules.json"
+    mapping = {"version": "pathmapping-1.0", "path_mapping_rules": [rule]}
+    rules.write_text(json.dumps(mapping))
+
     def kill(_: int) -> None:
         runner.until_written(12)
         os.kill(runner.workers()[0], signal.SIGKILL)
 
-    code, said = runner.run(kill)
+    code, said = runner.run(kill, "--path-mapping-rules", f"file://{rules}")
     assert code == 0, said
     assert_whole(runner.out)
     runner.assert_tidy()

@@ -44,8 +44,8 @@ class Run:
     def until_over(self) -> None:
         wait_until(lambda: not self.lab.ask("squeue", "-h"), "the end of all jobs", patience_s=400)
 
-    def engines(self) -> dict[int, str]:
-        """Engines that render, by process, with their node."""
+    def engines(self, command: str = "render") -> dict[int, str]:
+        """Engines at work on a command, by process, with their node."""
         found = {}
         for node in ("n1", "n2"):
             for pid in self.lab.processes_of(node):
@@ -53,7 +53,7 @@ class Run:
                     words = Path(f"/proc/{pid}/cmdline").read_bytes()
                 except OSError:
                     continue
-                if b"\0render\0" in words:
+                if f"\0{command}\0".encode() in words:
                     found[pid] = node
         return found
 
@@ -114,13 +114,16 @@ def test_when_a_node_dies_then_the_other_does_its_chunk_again(run: Run) -> None:
     run.assert_good()
 
 
-def test_when_an_engine_is_killed_then_its_task_is_queued_again(run: Run) -> None:
+def test_when_engines_are_killed_then_their_tasks_are_queued_again(run: Run) -> None:
+    wait_until(lambda: bool(run.engines("prepare")), "an engine that prepares")
+    os.kill(next(iter(run.engines("prepare"))), signal.SIGKILL)
     run.until_written(12)
     wait_until(lambda: bool(run.engines()), "an engine")
     os.kill(next(iter(run.engines())), signal.SIGKILL)
     run.until_over()
     run.assert_good()
-    assert "exit code 137, queued again" in run.log("frames")
+    for name in ("prepare", "frames"):
+        assert "exit code 137, queued again" in run.log(name)
 
 
 def test_when_the_controller_dies_then_the_queue_outlives_it(run: Run) -> None:

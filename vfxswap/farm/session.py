@@ -111,11 +111,13 @@ def stop(folder: Path, *, grace_s: float) -> bool:
     """Ends the engine of a session after the frame in hand, or after `grace_s` at once; returns
     whether it ended in order. Without an engine nothing is done."""
     folder = folder.absolute()
-    pid = _pid(folder)
-    if pid is None:
+    try:
+        pid = int((folder / PID).read_text())
+        with _connected(folder) as line:
+            line.sendall(b'{"id": "stop", "request": "shutdown"}\n')
+    except (OSError, ValueError):
+        # Nobody listens: the number may be another process's by now.
         return True
-    with contextlib.suppress(OSError), _connected(folder) as line:
-        line.sendall(b'{"id": "stop", "request": "shutdown"}\n')
     deadline = time.monotonic() + grace_s
     while _runs(pid):
         if time.monotonic() > deadline:
@@ -196,13 +198,6 @@ def _last_words(folder: Path) -> str:
         lines = (folder / LOG).read_text(errors="replace").splitlines()[-_TAIL:]
         return next((line for line in reversed(lines) if line.strip()), "no word")
     return "no word"
-
-
-def _pid(folder: Path) -> int | None:
-    try:
-        return int((folder / PID).read_text())
-    except (OSError, ValueError):
-        return None
 
 
 def _runs(pid: int) -> bool:

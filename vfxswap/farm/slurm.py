@@ -176,6 +176,7 @@ _TEXT = """\
 #!/bin/bash
 # {title}
 {directives}
+
 set -u
 {setup}{before}attempt=${{SLURM_RESTART_COUNT:-0}}
 export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
