@@ -187,8 +187,8 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
 CredType=cred/none
-# The wait of a job that is queued again is this lifetime; two minutes are the default.
-AuthInfo=cred_expire=4
+# The wait of a job that is queued again is this lifetime: 5 s at least, two minutes by default.
+AuthInfo=cred_expire=5
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/ctld.pid

@@ -23,7 +23,7 @@ from slurm_lab import SlurmLab, running_lab
 from vfxswap.farm.slurm import SlurmSettings, submit
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
-CHUNK = 5
+CHUNK = 10
 
 
 class Run:
