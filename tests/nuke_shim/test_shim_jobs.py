@@ -114,6 +114,8 @@ ROWS: list[dict[str, Any]] = [
     {"name": "mode", "type": "string", "enum": ["soft", "hard"], "keyframes": False},
     {"name": "faces", "type": "object", "additionalProperties": {"type": "string"}},
     {"name": "points", "type": "array", "items": {"type": "number"}},
+    {"name": "style", "type": "object", "additionalProperties": {"type": "number"}},
+    {"name": "patches", "type": "array", "items": {"$ref": "#/$defs/Patch"}},
     {"name": "size", "anyOf": [{"type": "integer"}, {"type": "null"}], "keyframes": True},
 ]
 
@@ -131,12 +133,20 @@ def test_text_knobs_are_read_by_the_type_of_their_setting() -> None:
     assert stated == {"faces": {"0": "basalt", "2": "amber"}, "points": [0.5, 2.0], "mode": "hard"}
     assert warnings == []
     assert settings(size="64")[0] == {"size": 64}
+    for text in ("ink=0.7 neon=0.3", "ink=0.7\nneon=0.3", "ink = 0.7\nneon = 0.3"):
+        assert settings(style=text)[0] == {"style": {"ink": 0.7, "neon": 0.3}}
+    assert settings(style="ink")[0] == {"style": {"ink": 1.0}}
+    assert settings(patches='{"x": 1}\n{"x": 2}')[0] == {"patches": [{"x": 1}, {"x": 2}]}
     for bad, says in (
         ("basalt", "faces: 'basalt' is not of the form name=value"),
         ("0=a\n0=b", "faces: 0 appears twice"),
     ):
         with pytest.raises(NodeError, match=says):
             settings(faces=bad)
+    with pytest.raises(NodeError, match="style: could not convert"):
+        settings(style="ink=much")
+    with pytest.raises(NodeError, match="patches: "):
+        settings(patches="{x")
 
 
 def test_whole_numbers_round_as_the_engine_rounds_them() -> None:

@@ -50,6 +50,7 @@ class _Ready:
         total = len(self.state.frames) * len(self.state.views)
         title = f"{self.state.effect} {frame_range(self.state.frames)}"
         run = Run(self.state.name, title, total)
+        run.folder = self.state.layout.folder
         for warning in self.warnings:
             run.say("", note=warning)
         return run

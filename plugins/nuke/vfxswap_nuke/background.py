@@ -46,7 +46,6 @@ class BackgroundRun(Run):
         title = "{} {}".format(record["effect"], record["frames"])
         super().__init__(record["node"], title, len(keys))
         self.folder = folder
-        self.job_file = record["job"]
         self.began = record["began"]
         self._record = record
         self._process = process

@@ -24,11 +24,15 @@ _SAID_S = 5.0
 
 
 def on_main(call: Callable[..., None], *arguments: Any) -> None:
-    """Calls on the main thread, now or soon: nodes may be changed there alone."""
-    # executeInMainThread hangs when it is called there, and needs the GUI's event loop.
-    if not nuke.GUI or threading.current_thread() is threading.main_thread():
+    """Calls on the main thread, now or soon: nodes may be changed there alone.
+
+    Without a GUI nothing runs other threads' calls there, so those are left out: they are about
+    what nobody sees.
+    """
+    # executeInMainThread hangs when it is called on the main thread itself.
+    if threading.current_thread() is threading.main_thread():
         call(*arguments)
-    else:
+    elif nuke.GUI:
         nuke.executeInMainThread(call, args=arguments)
 
 

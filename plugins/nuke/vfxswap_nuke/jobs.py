@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any, Mapping, Sequence
 
@@ -20,8 +21,8 @@ def build_job(state: NodeState, effect: Mapping[str, Any]) -> tuple[dict[str, An
     """
     layout = state.layout
     settings, warnings = build_settings(state.knobs, effect["settings"])
-    if state.reference and effect.get("reference"):
-        settings[str(effect["reference"])] = layout.reference
+    if state.reference and "reference" in effect:
+        settings[str(effect["reference"]["setting"])] = layout.reference
     job = {
         "version": 1,
         "plate": {"pattern": layout.plate, "color_space": state.space},
@@ -155,24 +156,29 @@ def _switch(text: str) -> bool:
 
 
 def _pairs(text: str, schema: Row) -> dict[str, Any]:
-    """`name=value` lines."""
+    """`name=value` lines. Where values are numbers a line may hold several pairs, and a name alone
+    stands for the weight 1."""
     inner = schema.get("additionalProperties")
     kind = inner.get("type") if isinstance(inner, Mapping) else "string"
+    numbers = kind in ("number", "integer")
     pairs: dict[str, Any] = {}
-    for line in _lines(text):
-        name, equals, value = line.partition("=")
-        if not equals or not name.strip():
+    for line in text.split() if numbers and "= " not in text else _lines(text):
+        name, equals, value = (word.strip() for word in line.partition("="))
+        if not name or not (equals or numbers):
             raise ValueError(f"{line!r} is not of the form name=value")
-        if name.strip() in pairs:
-            raise ValueError(f"{name.strip()} appears twice")
-        pairs[name.strip()] = _scalar(value.strip(), kind)
+        if name in pairs:
+            raise ValueError(f"{name} appears twice")
+        pairs[name] = _scalar(value if equals else 1.0, kind)
     return pairs
 
 
 def _several(text: str, schema: Row) -> list[Any]:
-    """One value a line."""
+    """One value a line; one that has parts of its own is written as JSON."""
     items = schema.get("items") or (schema.get("prefixItems") or [{}])[0]
-    return [_scalar(line, items.get("type", "string")) for line in _lines(text)]
+    kind = items.get("type")
+    if kind in ("string", "number", "integer", "boolean"):
+        return [_scalar(line, kind) for line in _lines(text)]
+    return [json.loads(line) for line in _lines(text)]
 
 
 def _lines(text: str) -> list[str]:

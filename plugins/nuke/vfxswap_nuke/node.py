@@ -228,7 +228,7 @@ def _set_spaces(node: Any, space: str) -> None:
     """The conversions inside the group, as plain values: a result keeps the space it was made
     in."""
     for inner in node.nodes():
-        if inner.name() == "VfxToWorking":
+        if inner.name().startswith("VfxToWorking"):
             inner["out_colorspace"].setValue(space)
         elif inner.name().startswith("VfxFromWorking"):
             inner["in_colorspace"].setValue(space)

@@ -28,7 +28,8 @@ class Run:
         self.state = WAITING
         self.message = ""
         """One sentence: what is going on, or how it ended."""
-        self.job_file = ""
+        self.folder = ""
+        """Where its files lie."""
         self.began = time.time()
         self.ended = 0.0
         self.log: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
