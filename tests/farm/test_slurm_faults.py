@@ -24,6 +24,8 @@ from vfxswap.farm.slurm import SlurmSettings, submit
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 CHUNK = 10
+LAST = "1041-1050"
+"""The chunk whose task has the number of the whole array."""
 
 
 class Run:
@@ -44,16 +46,16 @@ class Run:
     def until_over(self) -> None:
         wait_until(lambda: not self.lab.ask("squeue", "-h"), "the end of all jobs", patience_s=400)
 
-    def engines(self, command: str = "render") -> dict[int, str]:
-        """Engines at work on a command, by process, with their node."""
+    def engines(self, words: str = "render") -> dict[int, str]:
+        """Engines with these words on their command line, by process, with their node."""
         found = {}
         for node in ("n1", "n2"):
             for pid in self.lab.processes_of(node):
                 try:
-                    words = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    line = Path(f"/proc/{pid}/cmdline").read_text()
                 except OSError:
                     continue
-                if f"\0{command}\0".encode() in words:
+                if f"\0{words}\0" in line:
                     found[pid] = node
         return found
 
@@ -114,16 +116,15 @@ def test_when_a_node_dies_then_the_other_does_its_chunk_again(run: Run) -> None:
     run.assert_good()
 
 
-def test_when_engines_are_killed_then_their_tasks_are_queued_again(run: Run) -> None:
-    wait_until(lambda: bool(run.engines("prepare")), "an engine that prepares")
-    os.kill(next(iter(run.engines("prepare"))), signal.SIGKILL)
-    run.until_written(12)
-    wait_until(lambda: bool(run.engines()), "an engine")
-    os.kill(next(iter(run.engines())), signal.SIGKILL)
+def test_when_engines_are_killed_then_their_tasks_and_no_others_are_queued_again(run: Run) -> None:
+    for words in ("prepare", "1011-1020", LAST):
+        wait_until(lambda: bool(run.engines(words)), f"an engine for {words}")  # noqa: B023
+        os.kill(next(iter(run.engines(words))), signal.SIGKILL)
     run.until_over()
     run.assert_good()
-    for name in ("prepare", "frames"):
-        assert "exit code 137, queued again" in run.log(name)
+    assert run.log("prepare").count("exit code 137, queued again") == 1
+    assert run.log("frames").count("exit code 137, queued again") == 2
+    assert run.log("frames").count("restart 1") == 2
 
 
 def test_when_the_controller_dies_then_the_queue_outlives_it(run: Run) -> None:

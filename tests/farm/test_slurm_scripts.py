@@ -78,7 +78,9 @@ class Cluster:
 
     def start(self, script: Path, **environment: str) -> subprocess.Popen[str]:
         """The script as Slurm starts it."""
-        slurm = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_JOB_ID": "77", "SLURM_CPUS_PER_TASK": "4"}
+        slurm = {"SLURM_JOB_ID": "77", "SLURM_CPUS_PER_TASK": "4"}
+        if script.stem == "frames":
+            slurm |= {"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "1"}
         return subprocess.Popen(
             ["bash", str(script)], env={**os.environ, **slurm, **environment},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -96,7 +98,10 @@ class Cluster:
         return [[Path(name).name, *words] for name, *words in calls]
 
     def queued_again(self) -> bool:
-        return ["scontrol", "requeue", "77"] in self.heard()
+        """Whether the task was, and no other of its array."""
+        requeues = [call[2] for call in self.heard() if call[:2] == ["scontrol", "requeue"]]
+        assert set(requeues) <= {"77_1"}
+        return bool(requeues)
 
 
 @pytest.fixture
@@ -147,6 +152,11 @@ def test_what_may_go_well_elsewhere_is_queued_again_and_a_bad_job_is_not(
 ) -> None:
     assert cluster.run(cluster.write()["frames"], CODE=code) == left
     assert cluster.queued_again() is again
+
+
+def test_a_preparation_is_queued_again_by_its_own_number(cluster: Cluster) -> None:
+    assert cluster.run(cluster.write()["prepare"], CODE="1") == 1
+    assert cluster.heard()[-1] == ["scontrol", "requeue", "77"]
 
 
 def test_when_retries_are_used_up_then_nothing_is_queued_again(cluster: Cluster) -> None:

@@ -179,8 +179,11 @@ _TEXT = """\
 
 set -u
 {setup}{before}attempt=${{SLURM_RESTART_COUNT:-0}}
+# The last task of an array has the array's own number: by that one, all would be queued again.
+task=${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID}}
+task=${{task:-$SLURM_JOB_ID}}
 export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK
-echo "vfxswap {name} on $(hostname), job $SLURM_JOB_ID, restart $attempt"
+echo "vfxswap {name} on $(hostname), job $task, restart $attempt"
 
 # scancel and preemption signal the engine too; a second signal would end it within a frame.
 cancelled= engine=
@@ -196,7 +199,7 @@ while wait "$engine"; code=$?; kill -0 "$engine" 2>/dev/null; do :; done
 if [ "$code" -ne 0 ] && [ "$code" -ne 2 ] && [ -z "$cancelled" ] && [ "$attempt" -lt {retries} ]
 then
     echo "vfxswap {name}: exit code $code, queued again"
-    scontrol requeue "$SLURM_JOB_ID"
+    scontrol requeue "$task"
 fi
 exit "$code"
 """
