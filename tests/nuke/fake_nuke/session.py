@@ -68,6 +68,7 @@ class FakeNuke:
         self._inside_call = False
         self._saved: dict[str, types.ModuleType | None] = {}
         self._path: list[str] = []
+        self._before: set[str] = set()
 
     # Coming and going ---------------------------------------------------------------------------
 
@@ -78,6 +79,7 @@ class FakeNuke:
         guard.enter(self)
         self.nuke = api.module(self)
         self._path = list(sys.path)
+        self._before = set(sys.modules)
         for module in (self.nuke, *api.companions(self)):
             self._saved[module.__name__] = sys.modules.get(module.__name__)
             sys.modules[module.__name__] = module
@@ -90,9 +92,20 @@ class FakeNuke:
             else:
                 sys.modules[name] = module
         sys.path[:] = self._path
+        self._forget_plugins()
         guard.leave(self)
         if self.misuses and error is None:
             raise self.misuses[0]
+
+    def _forget_plugins(self) -> None:
+        """Modules that speak to this Nuke end with it: the next one imports them anew."""
+        for name in sorted(set(sys.modules) - self._before, reverse=True):
+            module = sys.modules[name]
+            if getattr(module, "nuke", None) is self.nuke:
+                del sys.modules[name]
+                package, _, last = name.rpartition(".")
+                if package in sys.modules and hasattr(sys.modules[package], last):
+                    delattr(sys.modules[package], last)
 
     # Rules --------------------------------------------------------------------------------------
 
@@ -148,6 +161,11 @@ class FakeNuke:
             if time.monotonic() > end:
                 raise TimeoutError(f"not so within {timeout_s:g} s; messages: {self.messages}")
             time.sleep(0.01)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a thread waits for the main one."""
+        return not self._calls.empty()
 
     def _answer(self) -> None:
         while not self._calls.empty():
