@@ -45,7 +45,7 @@ def describe(settings: type[Settings]) -> list[dict[str, Any]]:
         row = {"name": name, **{k: v for k, v in field.items() if k != "title"}}
         row["help"] = row.pop("description", "")
         row["keyframes"] = _scalar(settings.model_fields[name].annotation) is not None
-        if _numbers_by_name(settings.model_fields[name].annotation):
+        if numbers_by_name(settings.model_fields[name].annotation):
             row["keyframed_entries"] = True
         rows.append(row)
     return rows
@@ -164,7 +164,7 @@ def _value_at(name: str, value: Any, model: type[Settings], frame: int) -> Any:
 def _keyframes(name: str, value: Mapping[str, Any], model: type[Settings]) -> Keyframes:
     kind = _scalar(model.model_fields[name].annotation)
     if kind is None:
-        if _numbers_by_name(model.model_fields[name].annotation):
+        if numbers_by_name(model.model_fields[name].annotation):
             raise JobError(f"{name} cannot be keyframed as a whole", wanted="keys for each entry")
         raise JobError(f"{name} cannot be keyframed", wanted="one value: only numbers and switches")
     return _read_keyframes(name, value, kind)
@@ -176,7 +176,7 @@ def _keyframed_entries(name: str, value: Any, model: type[Settings]) -> dict[str
     if not isinstance(value, Mapping) or is_keyframed(value):
         return {}
     keyed = {entry: keys for entry, keys in value.items() if is_keyframed(keys)}
-    if keyed and not _numbers_by_name(model.model_fields[name].annotation):
+    if keyed and not numbers_by_name(model.model_fields[name].annotation):
         raise JobError(f"{name}.{next(iter(keyed))} cannot be keyframed", wanted="one value")
     return {entry: _read_keyframes(f"{name}.{entry}", keys, float) for entry, keys in keyed.items()}
 
@@ -193,7 +193,7 @@ def _read_keyframes(name: str, value: Mapping[str, Any], kind: type) -> Keyframe
     return keyframes
 
 
-def _numbers_by_name(annotation: Any) -> bool:
+def numbers_by_name(annotation: Any) -> bool:
     """Whether a field holds numbers by name."""
     kinds = [kind for kind in _alternatives(annotation) if kind is not types.NoneType]
     return len(kinds) == 1 and (

@@ -414,6 +414,7 @@ def test_a_row_names_what_a_list_shows(root: Path) -> None:
         "version": "1",
         "effect": "swap",
         "personas": ["amber", "basalt", "cedar"],
+        "styles": [],
         "sha256": stored.card.weights_sha256,
         "card_sha256": card_sha256(stored.card),
         "licence": "Apache-2.0",

@@ -17,6 +17,7 @@ def add_commands(app: typer.Typer) -> None:
     models.command("list")(_list)
     models.command("show")(_show)
     models.command("import-landmarks")(_import_landmarks)
+    models.command("import-vgg")(_import_vgg)
     app.add_typer(models, name="models")
     app.command("describe")(_describe)
     app.command("doctor")(_doctor)
@@ -32,8 +33,8 @@ def _list(json: AsJson = False) -> None:
     if json:
         typer.echo(json_module.dumps(rows, indent=2))
     for row in [] if json else rows:
-        personas = ", ".join(row["personas"]) or "-"
-        kind = "synthetic" if row["synthetic"] else "consented"
+        personas = ", ".join(row["personas"] or row["styles"]) or "-"
+        kind = "synthetic" if row["synthetic"] else "consented" if row["personas"] else "pictures"
         typer.echo(
             f"{row['name']:<20} {row['effect']:<12} {row['licence']:<12} {kind:<10} "
             f"{row['sha256'][:12]}  {personas}"
@@ -111,6 +112,26 @@ def _print_card(card: dict[str, Any], indent: str = "") -> None:
         else:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
             typer.echo(f"{indent}{key}: {shown}")
+
+
+def _import_vgg(
+    weights: Annotated[
+        Path, typer.Argument(help="VGG-16 or VGG-19: .safetensors, or a PyTorch zip file (.pth).")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the model.")],
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the weights, as SPDX.")],
+) -> None:
+    """Make a classifier for style trainings from VGG weights of your own.
+
+    Nothing in the file is run: only names, shapes and numbers are read. Files of PyTorch before
+    1.6 cannot be read so and are refused.
+    """
+    from vfxswap.train.vgg import convert
+
+    stored = convert(
+        weights, out, licence=licence, command=f"vfxswap models import-vgg {weights.name}"
+    )
+    typer.echo(f"{stored.folder}: {stored.card.description}")
 
 
 def _describe(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vfxswap.cli import run, train_faces
+from vfxswap.cli import run, train_faces, train_mosaic, train_style
 from vfxswap.cli.options import given_settings, settings_command
 from vfxswap.cli.progress import Dialect, steps
 
@@ -29,6 +29,8 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     bench = typer.Typer(invoke_without_command=True)
     bench.callback()(_bench)
     bench.command("swap")(_bench_swap)
+    bench.command("style")(train_style.bench)
+    bench.command("mosaic")(train_mosaic.bench)
     app.add_typer(bench, name="bench")
     synth = _synth_command() if chosen[:1] == ("synth",) else _unchosen
     app.command("synth", help="Render a synthetic shot and its truth.")(synth)
@@ -40,6 +42,8 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
         faces = chosen[:2] == ("train", which)
         face_training = train_faces.command(which, command_line()) if faces else _unchosen
         train.command(which, help=text)(face_training)
+    train.command("mosaic")(train_mosaic.train(command_line))
+    train_style.add_commands(train, chosen=chosen, command_line=command_line())
     app.add_typer(train, name="train")
 
 

@@ -48,6 +48,7 @@ class StoredModel(NamedTuple):
             "version": self.card.version,
             "effect": self.card.effect,
             "personas": [persona.id for persona in self.card.personas],
+            "styles": self.card.network_settings.get("styles", []),
             "sha256": self.card.weights_sha256,
             "card_sha256": card_sha256(self.card),
             "licence": self.card.licence,

@@ -17,6 +17,8 @@ from vfxswap.settings import Settings
 
 BLACK, WHITE = 0.0729055341958355, 0.5547945205479452
 """Linear 0 and 1 in net space."""
+PIXELS = "pixels"
+"""Name of the features that are the picture."""
 
 
 class PerceptualSettings(Settings):
@@ -36,7 +38,8 @@ class PerceptualSettings(Settings):
 
 
 class Perceptual(nn.Module):
-    """Features by name: "relu1_2" is the second convolution of the first block, rectified.
+    """Features by name: "relu1_2" is the second convolution of the first block, rectified;
+    "pixels" the input itself and a channel of ones, so that their products hold its mean colour.
 
     Input [B, 3, H, W] in net space, sides at least 2 to the power of the blocks.
     """
@@ -67,12 +70,16 @@ class Perceptual(nn.Module):
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of the features, first to last."""
-        return tuple(f"relu{name}" for name in self.convs)
+        return (PIXELS, *(f"relu{name}" for name in self.convs))
 
     def forward(self, net: Tensor, wanted: tuple[str, ...]) -> dict[str, Tensor]:
         """The `wanted` features; nothing deeper than the last of them is computed."""
         found: dict[str, Tensor] = {}
         x = self.prepared(net)
+        if PIXELS in wanted:
+            found[PIXELS] = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+        if len(found) == len(set(wanted)):
+            return found
         block = "1"
         for name, conv in self.convs.items():
             if name[0] != block:
@@ -135,7 +142,8 @@ def balanced(net: Perceptual, pictures: Tensor) -> Perceptual:
     (Gatys et al. 2016). No layer's features then drown another's.
     """
     plain = folded(net)
-    means = {k: v.mean((0, 2, 3)).clamp(min=1e-3) for k, v in plain(pictures, plain.layers).items()}
+    found = plain(pictures, plain.layers)
+    means = {name: value.mean((0, 2, 3)).clamp(min=1e-3) for name, value in found.items()}
     before: Tensor | None = None
     for name in plain.convs:
         scale = means[f"relu{name}"]

@@ -27,6 +27,9 @@ KNEE = 0.06
 DARKEST, SPAN = 0.04, 0.54
 """Range of the output: net space 0.04 … 0.58, linear -0.003 … 1.36."""
 MULTIPLE = 4
+GRAIN = 0.15
+"""Amplitude of the still grain on the input, where black is -1 and white 1: out of a plain area
+convolutions alone can make no strokes."""
 
 
 class StyleSettings(Settings):
@@ -116,16 +119,17 @@ class StyleNet(nn.Module):
             raise ValueError("the weights of all styles are zero")
         return row / row.sum()
 
-    def forward(self, net: Tensor, weights: Tensor) -> Tensor:
+    def forward(self, net: Tensor, weights: Tensor, *, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """`net` [B, 3, H, W] in the styles that `weights` name: [N, S], or [N, S, H, W] where they
         vary over the picture; they sum to 1 over S. One picture (B = 1) may be given in N styles.
 
-        Returns [N, 3, H, W] in net space, 0.04 … 0.58. Plain and differentiable: the reference of
+        `origin` (x, y) moves the grain, for training. Returns [N, 3, H, W] in net space,
+        0.04 … 0.58. Plain and differentiable: the reference of
         `style_strips.styled`, which renders use.
         """
         height, width = net.shape[-2:]
         maps = by_size(padded(weights)) if weights.ndim == 4 else dict.fromkeys((1, 2, 4), weights)
-        x = prepared(padded(net))
+        x = prepared(padded(net), origin=origin)
         for name, layer in self.layers.items():
             if name.endswith("a"):
                 before = x
@@ -183,12 +187,31 @@ class StyleNet(nn.Module):
         return small.to(self.gamma.device)
 
 
-def prepared(net: Tensor) -> Tensor:
-    """Net space with black at -1 and white at 1, bent to a limit about a stop beyond either, so
-    that no lamp rules the statistics."""
+def prepared(net: Tensor, *, origin: tuple[int, int] = (0, 0)) -> Tensor:
+    """Net space [B, 3, H, W] with black at -1 and white at 1, bent to a limit about a stop beyond
+    either, so that no lamp rules the statistics; with still grain from `origin` (x, y) on."""
     over, under = (net - WHITE).clamp(min=0), (BLACK - net).clamp(min=0)
     bent = net.clamp(BLACK, WHITE) + KNEE * (torch.tanh(over / KNEE) - torch.tanh(under / KNEE))
-    return (bent - BLACK) * (2 / (WHITE - BLACK)) - 1
+    grain = still_grain(net.shape[-2], net.shape[-1], origin=origin, device=net.device)
+    return (bent - BLACK) * (2 / (WHITE - BLACK)) - 1 + GRAIN * grain
+
+
+def still_grain(
+    height: int,
+    width: int,
+    *,
+    origin: tuple[int, int] = (0, 0),
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """[1, 1, H, W] white noise in -1…1 that depends on the pixel's place alone, on every device:
+    an integer hash (xorshift and multiply), so frames of a shot have the same."""
+    x = torch.arange(width, device=device, dtype=torch.int64)[None] + origin[0]
+    y = torch.arange(height, device=device, dtype=torch.int64)[:, None] + origin[1]
+    word = 0xFFFFFFFF
+    mixed = (x * 374761393 + y * 668265263) & word
+    for shift in (13, 16):
+        mixed = ((mixed ^ (mixed >> shift)) * 1274126177) & word
+    return ((mixed ^ (mixed >> 15)).float() * (2 / word) - 1)[None, None]
 
 
 def toned(x: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ from vfxswap.train.style_losses import (
 )
 from vfxswap.train.style_motion import moved
 
-_DRAW, _CUT, _MOVE = 21, 22, 23
+_DRAW, _CUT, _MOVE, _GRAIN = 21, 22, 23, 24
 
 
 class StyleTraining(Settings):
@@ -65,7 +65,7 @@ class StyleTraining(Settings):
         default=("relu3_2",), description="Features of the classifier that content is judged by."
     )
     style_layers: tuple[str, ...] = Field(
-        default=("relu1_2", "relu2_2", "relu3_2", "relu4_2"),
+        default=("pixels", "relu1_2", "relu2_2", "relu3_2", "relu4_2"),
         description="Features whose Gram matrices are the style.",
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights and draws.")
@@ -122,8 +122,7 @@ class StyleTrainer:
         self.classifier = frozen.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         grams = stacked([data.targets[name] for name in self.styles])
         self.grams = {k: v.to(self.device) for k, v in grams.items()}
-        groups = [{"params": list(self.net.shared())}, {"params": [self.net.gamma, self.net.beta]}]
-        self.optimiser = torch.optim.Adam(groups, lr=training.rate)
+        self.optimiser = torch.optim.Adam(self._groups(), lr=training.rate)
 
     def step(self) -> None:
         """One iteration. Raises JobError when the loss is not finite; nothing is changed then."""
@@ -138,8 +137,7 @@ class StyleTrainer:
             raise JobError(f"the loss is not finite at iteration {self.iteration}")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._before_update()
-        self.optimiser.step()
+        self._update()
         self.losses = {name: float(value.detach().mean()) for name, value in parts.items()}
         self.iteration += 1
 
@@ -180,8 +178,9 @@ class StyleTrainer:
             weights = torch.cat([weights, weights])
             target = {k: torch.cat([v, v]) for k, v in target.items()}
         pictures = pictures.to(self.device).contiguous(memory_format=torch.channels_last)
+        x, y = torch.randint(4096, (2,), generator=seeded(s.seed, _GRAIN, self.iteration)).tolist()
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            made = self.net(pictures, weights)
+            made = self.net(pictures, weights, origin=(x, y))
         content, style = self._perceived(made, pictures, target)
         parts = {"content": content, "style": style}
         loss = s.content_weight * content.mean() + s.style_weight * style.mean()
@@ -233,8 +232,13 @@ class StyleTrainer:
         net.train()
         return net.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def _before_update(self) -> None:
-        """For those who let only a part of a tensor learn."""
+    def _groups(self) -> list[dict[str, Any]]:
+        """What learns: the shared weights, then γ and β."""
+        rows = {"params": [self.net.gamma, self.net.beta]}
+        return [{"params": list(self.net.shared())}, rows]
+
+    def _update(self) -> None:
+        self.optimiser.step()
 
     def _identity(self) -> dict[str, Any]:
         said = self.training.model_dump(mode="json", exclude={"save_every"})
