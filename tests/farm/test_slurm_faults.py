@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ from slurm_lab import SlurmLab, running_lab
 
 from vfxswap.farm.slurm import SlurmSettings, submit
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 CHUNK = 10
 LAST = "1041-1050"
 """The chunk whose task has the number of the whole array."""
@@ -31,10 +32,20 @@ LAST = "1041-1050"
 class Run:
     """A shot that was submitted to a Slurm."""
 
-    def __init__(self, lab: SlurmLab, shot: FarmShot, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self,
+        lab: SlurmLab,
+        shot: FarmShot,
+        capsys: pytest.CaptureFixture[str],
+        *,
+        chunk: int = CHUNK,
+        time_limit: str = "",
+    ) -> None:
         self.lab, self.shot = lab, shot
-        settings = SlurmSettings(command=shot.command, memory="400")
-        assert submit(shot.submission(chunk=CHUNK), settings) == 0
+        settings = SlurmSettings(
+            command=shot.command, memory="400", time_limit=time_limit, grace_s=30
+        )
+        assert submit(shot.submission(chunk=chunk), settings) == 0
         said = capsys.readouterr().out
         self.prepare, self.frames, self.report = re.findall(r": job (\d+)", said)
         self.out = shot.folder / "out"
@@ -44,7 +55,7 @@ class Run:
         wait_until(lambda: len(frame_files(self.out)) >= count, f"{count} frames")
 
     def until_over(self) -> None:
-        wait_until(lambda: not self.lab.ask("squeue", "-h"), "the end of all jobs", patience_s=400)
+        wait_until(lambda: not self.lab.ask("squeue", "-h"), "the end of all jobs", patience_s=540)
 
     def engines(self, words: str = "render") -> dict[int, str]:
         """Engines with these words on their command line, by process, with their node."""
@@ -80,18 +91,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmLab]:
 
 
 @pytest.fixture
-def run(
-    lab: SlurmLab,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Iterator[Run]:
+def clients(lab: SlurmLab, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmLab]:
+    """Slurm's programs on the PATH of the test; the queue is empty afterwards."""
     for name, value in lab.environment.items():
         monkeypatch.setenv(name, value)
-    made = Run(lab, FarmShot(tmp_path, wait_s=0.2), capsys)
-    yield made
-    lab.ask("scancel", made.prepare, made.frames, made.report, check=False)
+    yield lab
+    lab.ask("scancel", "-u", getpass.getuser(), check=False)
     wait_until(lambda: not lab.ask("squeue", "-h"), "an empty queue")
+
+
+@pytest.fixture
+def run(clients: SlurmLab, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    return Run(clients, FarmShot(tmp_path, wait_s=0.2), capsys)
 
 
 def test_frames_of_two_nodes_are_those_of_one_process_byte_for_byte(run: Run) -> None:
@@ -154,3 +165,17 @@ def test_when_a_shot_is_cancelled_then_frames_in_hand_are_finished_and_the_rest_
     assert_whole(run.out)
     assert {path: path.stat().st_mtime_ns for path in written} == before
     assert run.lab.states(again.report) == {again.report: "COMPLETED"}
+
+
+def test_when_the_time_is_up_then_the_frame_in_hand_is_finished_and_the_task_goes_on(
+    clients: SlurmLab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slurm sends the signal up to a minute early: a chunk of over 150 s in tasks of 3 minutes."""
+    run = Run(clients, FarmShot(tmp_path, wait_s=6.0), capsys, chunk=25, time_limit="3")
+    run.until_over()
+    run.assert_good()
+    assert run.renders() == len(FRAMES)
+    log = run.log("frames")
+    assert log.count("stopping after the frame in hand") >= 2
+    assert log.count("exit code 143, queued again") >= 2
+    assert "TIMEOUT" not in run.lab.states(run.frames).values()
