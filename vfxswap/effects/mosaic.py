@@ -85,8 +85,7 @@ class Mosaic:
         self, plate: Tensor, patches: PatchSet, frame: Frame, mosaic: MosaicSettings
     ) -> Pasted:
         """The mosaic of a plate [1, 3, H, W] in net space: sampled, generated, assembled."""
-        placed = patches.moved(patches.centre - [frame.data_window.x, frame.data_window.y])
-        matrices = placed.matrices(frame.pixel_aspect)
+        matrices = placed_matrices(patches, frame)
         seen = sampled(plate, matrices, CODE_PX)
         tiles = self._themes.made(seen, _themes_of(patches, seen, frame, mosaic), mosaic)
         return self.assemble(tiles, matrices, _order(patches, seen, frame, mosaic), frame, mosaic)
@@ -133,6 +132,12 @@ class MosaicOnFaces(Mosaic):
     """The effect where its area or its motion comes from the shot's tracks."""
 
     needs_faces: ClassVar[bool] = True
+
+
+def placed_matrices(patches: PatchSet, frame: Frame) -> Array:
+    """[N, 2, 3]: the unit square of each patch to pixels of the frame's array."""
+    corner = np.array([frame.data_window.x, frame.data_window.y], np.float64)
+    return patches.moved(patches.centre - corner).matrices(frame.pixel_aspect)
 
 
 def _plate(frame: Frame, device: torch.device) -> Tensor:

@@ -78,7 +78,7 @@ class MosaicGeneratorSettings(Settings):
 
     code: int = Field(default=128, ge=16, le=2048, description="Elements of z.")
     channels: tuple[int, int, int, int, int] = Field(
-        default=(128, 96, 48, 32, 24), description="At 4, 8, 16, 32 and 64 pixels."
+        default=(128, 96, 48, 24, 16), description="At 4, 8, 16, 32 and 64 pixels."
     )
     size: Literal[32, 64] = Field(default=32, description="Side of its patches in pixels.")
     encoder: str = Field(default="", description="Model of the encoder.")

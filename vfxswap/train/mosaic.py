@@ -1,0 +1,503 @@
+"""Training of mosaic networks: E and Dec on the domain, G and D a theme each.
+
+Source: US 2019/0171908 A1, Eq. 34–36 and paragraphs 124–142. One iteration draws patches x of the
+domain (random size and position) and, theme by theme, patches y of the theme:
+
+- Eq. 34, `‖x − Dec(E(x))‖₂`, for E and Dec;
+- Eq. 35, `−c·D(G(z)) + w·‖z − E(G(z))‖₂`, for G, and for E in its first training. The code
+  distance is the root mean square over elements by the spread of z, so that E cannot win by
+  shrinking its codes; of the gradient through G, E takes a tenth;
+- Eq. 36, `D(G(z)) − D(y)`, for D. Its value, and for G its negative, goes through a softplus,
+  pair by pair, which levels off once a difference is won (relativistic pairing, Huang et al. 2024;
+  `pairing = "linear"` is the equation as it stands, which drove the starter's generators apart).
+  D is regularised by zero-centred gradient penalties on real and on made patches (R1 and R2,
+  Mescheder et al. 2018), taken every few iterations and weighted up accordingly.
+
+Beyond the source: E and Dec are trained alone at first, and every G begins as a copy of Dec, so
+that it has the structure from the start and learns the theme; a running mean of G's weights is
+what is kept. G is also drawn towards the patch of a pool of the theme that is nearest to x in
+colour and structure, which shows it early what of the theme suits what of the plate. The stacked
+variant (paragraph 142) adds a level of 64 pixels to G and D, faded in, with E frozen. With
+`damage` the domain is the theme degraded (Table 2), and as pairs are then known, the difference
+from the undamaged patch may count as well.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from vfxswap.errors import CancelledError, JobError
+from vfxswap.nets.mosaic import (
+    CODE_PX,
+    GrowingCritic,
+    GrowingGenerator,
+    MosaicCritic,
+    MosaicEncoder,
+    MosaicEncoderSettings,
+    MosaicGenerator,
+    MosaicGeneratorSettings,
+)
+from vfxswap.settings import Settings
+from vfxswap.train.checkpoint import load_checkpoint, newest_iteration, save_checkpoint
+from vfxswap.train.mosaic_degrade import Damage, damaged
+from vfxswap.train.mosaic_pictures import PictureSet, Pool
+
+_DOMAIN, _THEME, _DAMAGE, _POOL = 1, 2, 3, 4
+Stage = Literal["codes", "small", "large"]
+
+
+class MosaicTraining(Settings):
+    """How mosaic networks are trained."""
+
+    code: int = Field(default=128, ge=16, le=2048, description="Elements of z.")
+    code_iterations: int = Field(default=1500, ge=0, description="E and Dec alone.")
+    iterations: int = Field(default=2000, ge=1, description="With the themes, at 32 pixels.")
+    large_iterations: int = Field(
+        default=0, ge=0, description="After that at 64 pixels, the new level faded in over half."
+    )
+    batch: int = Field(default=24, ge=2, description="Patches of the domain, and of each theme.")
+    learning_rate: float = Field(default=3e-4, gt=0, description="Of G and D.")
+    code_learning_rate: float = Field(default=1e-3, gt=0, description="Of E and Dec alone.")
+    joint_learning_rate: float = Field(
+        default=2e-4, gt=0, description="Of E and Dec with the themes."
+    )
+    joint_weight: float = Field(
+        default=30.0, gt=0, description="Weight of Eq. 34 beside the themes' losses."
+    )
+    pairing: Literal["softplus", "linear"] = Field(
+        default="softplus", description="How Eq. 36 counts; linear takes it as it stands."
+    )
+    critic_weight: float = Field(default=1.0, gt=0, description="c of Eq. 35.")
+    code_weight: float = Field(default=2.0, ge=0, description="w of Eq. 35.")
+    penalty: float = Field(
+        default=0.5, gt=0, description="Weight of the gradient penalties; four times so at 64 px."
+    )
+    penalty_every: int = Field(default=8, ge=1, description="Iterations between penalties.")
+    match_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the difference from the nearest theme patch."
+    )
+    pool: int = Field(default=768, ge=8, description="Patches kept of each theme at a time.")
+    pool_every: int = Field(default=400, ge=1, description="Iterations between new pools.")
+    pair_weight: float = Field(
+        default=0.0, ge=0, description="Weight of the difference from the undamaged patch."
+    )
+    exposure: float = Field(
+        default=0.05, ge=0, description="Spread of random exposures of patches, in net space."
+    )
+    tint: float = Field(default=0.015, ge=0, description="Spread of random tints, in net space.")
+    damage: Damage = Field(default=Damage(), description="What is to be restored, if anything.")
+    mean_decay: float = Field(default=0.995, ge=0, lt=1, description="Of the running mean of G.")
+    half: bool = Field(default=True, description="bfloat16 autocast.")
+    seed: int = Field(default=0, ge=0, description="Of weights, draws and order.")
+
+    @property
+    def total_iterations(self) -> int:
+        """How many iterations make a whole training."""
+        return self.code_iterations + self.iterations + self.large_iterations
+
+
+class MosaicTrainer:
+    """Networks on their way, one optimiser, and the iteration that is reached.
+
+    What an iteration does depends on seed, settings, pictures and its number alone, so a resumed
+    training equals an unbroken one (same device, thread count and versions).
+    """
+
+    def __init__(
+        self,
+        training: MosaicTraining,
+        domain: PictureSet,
+        themes: Mapping[str, PictureSet],
+        *,
+        encoder: MosaicEncoder | None = None,
+        begin: MosaicGenerator | None = None,
+        device: str = "cpu",
+    ) -> None:
+        """A trained `encoder` stays frozen; `begin` is a generator for it, of another theme,
+        that every G then begins as.
+
+        Raises JobError for settings that do not go with a frozen encoder.
+        """
+        self.training, self.domain, self.themes = training, domain, dict(themes)
+        self.device = torch.device(device)
+        if (encoder is None) != (begin is None):
+            raise ValueError("an encoder and a generator to begin with come together")
+        self._given = (encoder, begin)
+        self.frozen = encoder is not None
+        if self.frozen and training.code_iterations:
+            raise JobError("a frozen encoder is not trained", wanted="code_iterations = 0")
+        if begin is not None and begin.size > CODE_PX and training.large_iterations:
+            raise JobError("themes begin at 64 pixels", wanted="large_iterations = 0")
+        self.iteration = 0
+        self.losses: dict[str, float] = {}
+        self._pools: dict[str, Pool] = {}
+        self.nets = nn.ModuleDict()
+        self._build("codes")
+        if self.stage_at(0)[0] != "codes":
+            self._enter(self.stage_at(0)[0])
+
+    def stage_at(self, iteration: int) -> tuple[Stage, float]:
+        """The stage of an iteration, and how much of the new level is seen in it (0…1)."""
+        t = self.training
+        small = t.code_iterations + t.iterations
+        if iteration < t.code_iterations:
+            return "codes", 0.0
+        if iteration < small or not t.large_iterations:
+            return "small", 0.0
+        return "large", min(1.0, 2 * (iteration - small + 1) / t.large_iterations)
+
+    @property
+    def encoder(self) -> MosaicEncoder:
+        net = self.nets["encoder"]
+        assert isinstance(net, MosaicEncoder)
+        return net
+
+    def generator(self, theme: str, *, mean: bool = True) -> MosaicGenerator:
+        """A theme's generator as it is kept: the running mean, or the one that learns."""
+        net = self.nets["mean" if mean else "generators"].get_submodule(theme)
+        assert isinstance(net, MosaicGenerator)
+        return net
+
+    def step(self) -> None:
+        """One iteration. Raises JobError when a loss is not finite; nothing is changed then."""
+        stage, alpha = self.stage_at(self.iteration)
+        if stage != self.stage:
+            self._enter(stage)
+        x, clean = self._domain_patches()
+        if stage == "codes":
+            loss = self._code_loss(x)
+            self._update(loss, self.nets)
+        else:
+            self._learn_themes(x, clean, alpha)
+        self.iteration += 1
+
+    def save(self, folder: Path) -> Path:
+        """Writes a checkpoint; see `checkpoint.save_checkpoint`."""
+        return save_checkpoint(
+            folder, self.nets, self.optimiser, iteration=self.iteration, settings=self._identity()
+        )
+
+    def resume(self, folder: Path) -> bool:
+        """Goes on from the newest checkpoint in `folder`; False when there is none."""
+        reached = newest_iteration(folder)
+        if reached == 0:
+            return False
+        self._build("codes")
+        wanted = self.stage_at(reached - 1)[0]
+        for stage in ("small", "large"):
+            if self.stage != wanted:
+                self._enter(stage)
+        self.iteration = load_checkpoint(
+            folder, self.nets, self.optimiser, settings=self._identity()
+        )
+        return True
+
+    @torch.no_grad()
+    def preview(self, count: int = 8) -> Tensor:
+        """[3, rows, columns] as the networks write: patches of the domain, decoded, then by each
+        theme, with a real patch of it at the left of its row."""
+        size = self.size
+        rng = np.random.default_rng([self.training.seed, 99])
+        x = self.domain.patches(count, size=CODE_PX, rng=rng).to(self.device)
+        z = self.encoder(x)
+        rows = [_row(x, x[:1], size), _row(self.nets["decoder"](z), x[:1], size)]
+        for theme, pictures in self.themes.items():
+            real = pictures.patches(1, size=size, rng=rng).to(self.device)
+            if self.stage != "codes":
+                rows.append(_row(self._made(theme, z, 1.0, mean=True), real, size))
+        return torch.cat(rows, 1).cpu()
+
+    @property
+    def size(self) -> int:
+        """Side of the generators' patches now."""
+        if self.stage == "codes":
+            return CODE_PX
+        return next(self.generator(theme).size for theme in self.themes)
+
+    def _build(self, stage: Stage) -> None:
+        self.stage: Stage = stage
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.training.seed)
+            shape = MosaicEncoderSettings(code=self.training.code)
+            encoder = self._given[0] or MosaicEncoder(shape)
+            decoder = self._given[1] or MosaicGenerator(MosaicGeneratorSettings(code=shape.code))
+            self.nets = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+        encoder.requires_grad_(not self.frozen)
+        decoder.requires_grad_(not self.frozen)
+        self._placed()
+
+    def _enter(self, stage: Stage) -> None:
+        """Networks of the next stage; the optimiser begins anew."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.training.seed + 1 + (stage == "large"))
+            if stage == "small":
+                decoder = self.nets["decoder"]
+                assert isinstance(decoder, MosaicGenerator)
+                made = {t: MosaicGenerator(decoder.settings) for t in self.themes}
+                for net in made.values():
+                    net.load_state_dict(decoder.state_dict())
+                critics: dict[str, nn.Module] = {t: MosaicCritic(decoder.size) for t in self.themes}
+                self._add_themes(dict(made), critics)
+            else:
+                grown: dict[str, nn.Module] = {}
+                critics = {}
+                for theme in self.themes:
+                    small = self.generator(theme)
+                    large = GrowingGenerator(small.settings)
+                    large.begin(small)
+                    critic = GrowingCritic()
+                    critic.begin(self.nets["critics"].get_submodule(theme))
+                    grown[theme], critics[theme] = large, critic
+                self._add_themes(grown, critics)
+                self.encoder.requires_grad_(False)
+                self.nets["decoder"].requires_grad_(False)
+        self.stage = stage
+        self._placed()
+
+    def _add_themes(
+        self, generators: Mapping[str, nn.Module], critics: Mapping[str, nn.Module]
+    ) -> None:
+        mean = {}
+        for theme, net in generators.items():
+            mean[theme] = type(net)(net.settings)
+            mean[theme].load_state_dict(net.state_dict())
+            mean[theme].requires_grad_(False)
+        self.nets["generators"] = nn.ModuleDict(generators)
+        self.nets["mean"] = nn.ModuleDict(mean)
+        self.nets["critics"] = nn.ModuleDict(critics)
+
+    def _placed(self) -> None:
+        self.nets.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        t = self.training
+        codes = t.code_learning_rate if self.stage == "codes" else t.joint_learning_rate
+        groups = [
+            {"params": list(self.encoder.parameters()), "lr": codes},
+            {"params": list(self.nets["decoder"].parameters()), "lr": codes},
+        ]
+        for kind in ("generators", "critics"):
+            if kind in self.nets:
+                parameters = list(self.nets[kind].parameters())
+                groups.append({"params": parameters, "lr": t.learning_rate})
+        self.optimiser = torch.optim.Adam(groups, betas=(0.0, 0.99))
+        for parameter in self.nets.parameters():
+            parameter.grad = None
+
+    def _identity(self) -> dict[str, object]:
+        return {"training": self.training.model_dump(mode="json"), "themes": list(self.themes)}
+
+    def _rng(self, *which: int) -> np.random.Generator:
+        return np.random.default_rng([self.training.seed, self.iteration, *which])
+
+    def _pool(self, name: str, pictures: PictureSet) -> Pool:
+        """The patches of a theme, or of the domain (""), that are drawn from now."""
+        t, age = self.training, self.iteration // self.training.pool_every
+        held = self._pools.get(name)
+        if held is None or held.age != age:
+            rng = np.random.default_rng([t.seed, age, _POOL, *name.encode()])
+            count = t.pool if name else 2 * t.pool
+            held = Pool(pictures, count, rng=rng, age=age, device=self.device)
+            self._pools[name] = held
+        return held
+
+    def _domain_patches(self) -> tuple[Tensor, Tensor]:
+        """What E sees, and the same undamaged at the size that G writes."""
+        t = self.training
+        clean = self._pool("", self.domain).patches(
+            t.batch, size=self.size, rng=self._rng(_DOMAIN), exposure=1.5 * t.exposure, tint=t.tint
+        )
+        seen = damaged(clean, t.damage, self._rng(_DAMAGE))
+        return _small(seen), clean
+
+    def _code_loss(self, x: Tensor) -> Tensor:
+        """Eq. 34."""
+        with self._autocast():
+            decoded = self.nets["decoder"](self.encoder(x))
+        loss = _distance(decoded.float(), x)
+        self.losses["codes"] = loss.item()
+        return loss
+
+    def _learn_themes(self, x: Tensor, clean: Tensor, alpha: float) -> None:
+        """One step of all critics, then one of all that generates."""
+        both = not self.frozen and self.stage == "small"
+        with self._autocast():
+            z = self.encoder(x) if both else self.encoder(x).detach()
+            # E follows Dec first: of what comes back through the generators it takes a tenth.
+            given = 0.1 * z + 0.9 * z.detach()
+            made = {theme: self._made(theme, given, alpha) for theme in self.themes}
+        real = {t: self._theme_patches(t, k, alpha) for k, t in enumerate(self.themes)}
+        critics = self.nets["critics"]
+        critics.requires_grad_(True)
+        losses = [self._critic_loss(t, made[t].detach(), real[t], alpha) for t in self.themes]
+        self._update(torch.stack(losses).sum(), critics)
+        critics.requires_grad_(False)
+        losses = [self._theme_loss(t, z, made[t], real[t], clean, alpha) for t in self.themes]
+        loss = torch.stack(losses).sum()
+        if both:
+            loss = loss + self.training.joint_weight * self._code_loss(x)
+        self._update(loss, self.nets)
+        for theme in self.themes:
+            self._follow(theme)
+
+    def _theme_patches(self, theme: str, number: int, alpha: float) -> Tensor:
+        t = self.training
+        y = self._pool(theme, self.themes[theme]).patches(
+            t.batch,
+            size=self.size,
+            rng=self._rng(_THEME, number),
+            exposure=t.exposure,
+            tint=t.tint,
+        )
+        if self.stage == "large" and alpha < 1:
+            y = torch.lerp(F.interpolate(F.avg_pool2d(y, 2), scale_factor=2), y, alpha)
+        return y
+
+    def _critic_loss(self, theme: str, made: Tensor, real: Tensor, alpha: float) -> Tensor:
+        """Eq. 36, and every few iterations the penalties."""
+        t, critic = self.training, self.nets["critics"].get_submodule(theme)
+        with self._autocast():
+            fake = self._scores(critic, made.to(real), alpha)
+            true = self._scores(critic, real, alpha)
+        difference = (fake - true).float()
+        self.losses[f"{theme} critic"] = difference.mean().item()
+        loss = self._counted(difference)
+        if self.iteration % t.penalty_every == 0:
+            slope = self._penalty(critic, made.float(), real, alpha)
+            self.losses[f"{theme} penalty"] = slope.item()
+            weight = t.penalty * t.penalty_every * (self.size / CODE_PX) ** 2
+            loss = loss + weight * slope
+        return loss
+
+    def _theme_loss(
+        self, theme: str, z: Tensor, made: Tensor, real: Tensor, clean: Tensor, alpha: float
+    ) -> Tensor:
+        """Eq. 35."""
+        t, critic = self.training, self.nets["critics"].get_submodule(theme)
+        with self._autocast():
+            again = self.encoder(_small(made))
+            fake = self._scores(critic, made, alpha)
+            with torch.no_grad():
+                true = self._scores(critic, real, alpha)
+        spread = z.detach().float().std(0).mean().clamp_min(1e-3)
+        code = _distance(again.float(), z.float()) / spread
+        self.losses[f"{theme} code"] = code.item()
+        loss = t.critic_weight * self._counted((true - fake).float()) + t.code_weight * code
+        if t.match_weight:
+            near = self._pool(theme, self.themes[theme]).nearest(clean)
+            loss = loss + t.match_weight * (made.float() - near).abs().mean()
+        if t.pair_weight:
+            loss = loss + t.pair_weight * (made.float() - clean).abs().mean()
+        return loss
+
+    def _counted(self, difference: Tensor) -> Tensor:
+        linear = self.training.pairing == "linear"
+        return difference.mean() if linear else F.softplus(difference).mean()
+
+    def _made(self, theme: str, z: Tensor, alpha: float, *, mean: bool = False) -> Tensor:
+        net = self.generator(theme, mean=mean)
+        if isinstance(net, GrowingGenerator):
+            return net.faded(z, alpha)
+        patches: Tensor = net(z)
+        return patches
+
+    def _scores(self, critic: nn.Module, patches: Tensor, alpha: float) -> Tensor:
+        scores: Tensor
+        if isinstance(critic, GrowingCritic):
+            return critic.faded(patches, alpha)
+        scores = critic(patches)
+        return scores
+
+    def _penalty(self, critic: nn.Module, made: Tensor, real: Tensor, alpha: float) -> Tensor:
+        """Mean squared slope of the critic on real and on made patches, half a batch of each, in
+        float32."""
+        half = max(1, len(real) // 2)
+        both = torch.cat([made[:half].to(real), real[:half]]).requires_grad_(True)
+        score = self._scores(critic, both, alpha).sum()
+        (slope,) = torch.autograd.grad(score, both, create_graph=True)
+        squares: Tensor = slope.flatten(1).square().sum(1).mean()
+        return squares
+
+    def _update(self, loss: Tensor, nets: nn.Module) -> None:
+        if not bool(torch.isfinite(loss)):
+            raise JobError(f"a loss is not finite at iteration {self.iteration}", got=loss.item())
+        self.optimiser.zero_grad(set_to_none=True)
+        inputs = [p for p in nets.parameters() if p.requires_grad]
+        torch.autograd.backward(loss, inputs=inputs)
+        self.optimiser.step()
+
+    def _follow(self, theme: str) -> None:
+        learning = self.generator(theme, mean=False).state_dict()
+        for name, value in self.generator(theme).state_dict().items():
+            value.lerp_(learning[name], 1 - self.training.mean_decay)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.half)
+
+
+def train(
+    trainer: MosaicTrainer,
+    folder: Path,
+    *,
+    checkpoint_every: int = 250,
+    log_every: int = 20,
+    preview: Callable[[MosaicTrainer, Path], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> None:
+    """Trains to the end, resuming what stands in `folder`.
+
+    Writes checkpoints, `log.jsonl` and, by `preview`, a sheet at each checkpoint. When `stop()`
+    turns true the iteration in hand ends, a checkpoint is written and CancelledError raised.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer.resume(folder)
+    total = trainer.training.total_iterations
+    began, first = time.monotonic(), trainer.iteration
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        while trainer.iteration < total:
+            trainer.step()
+            done = trainer.iteration
+            if done % log_every == 0 or done == total:
+                seconds = (time.monotonic() - began) / (done - first)
+                row = {
+                    "iteration": done,
+                    "stage": trainer.stage,
+                    "loss": {name: round(value, 5) for name, value in trainer.losses.items()},
+                    "seconds_an_iteration": round(seconds, 4),
+                }
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                progress(done, total)
+            cancelled = stop()
+            if done % checkpoint_every == 0 or done == total or cancelled:
+                trainer.save(folder)
+                if preview is not None:
+                    preview(trainer, folder / "preview.png")
+            if cancelled and done < total:
+                raise CancelledError("training was stopped; it resumes from its checkpoint")
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance of each sample by the root of its size, averaged over the batch."""
+    squares = (a - b).flatten(1).square().mean(1)
+    return (squares + 1e-8).sqrt().mean()
+
+
+def _small(patches: Tensor) -> Tensor:
+    """As E takes them."""
+    side = patches.shape[-1]
+    return patches if side == CODE_PX else F.avg_pool2d(patches, side // CODE_PX)
+
+
+def _row(patches: Tensor, first: Tensor, size: int) -> Tensor:
+    tiles = [F.interpolate(p[None].float(), size=size)[0] for p in (first[0], *patches)]
+    return torch.cat(tiles, 2)
