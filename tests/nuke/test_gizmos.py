@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from draw_graph import sheet
 from fake_nuke import FakeNuke, Group, Node
 from fake_nuke.classes import CLASSES, COMMON, USER_KNOBS
 from fake_nuke.knobs import Array_Knob, EvalString_Knob
@@ -96,10 +97,13 @@ def test_every_setting_is_a_knob_with_its_default_range_unit_and_help(
         assert knob.tip.startswith(setting["help"])
         if "unit" in setting:
             assert knob.label is not None and knob.label.endswith(f"({setting['unit']})")
-        low = setting.get("minimum", setting.get("exclusiveMinimum"))
-        high = setting.get("maximum", setting.get("exclusiveMaximum"))
-        if knob.kind in (3, 7) and None not in (low, high):
-            assert knob.limits == (low, high)
+        if knob.kind in (3, 7) and knob.limits is not None:
+            low, high = knob.limits
+            assert low == setting.get("minimum", low) and high == setting.get("maximum", high)
+            assert low <= setting["default"] <= high
+            assert knob.kind == 7 or high < 2**31, "Nuke's integers have 32 bits"
+        elif knob.kind in (3, 7):
+            assert not {"maximum", "exclusiveMaximum"} & setting.keys()
         if setting["keyframes"]:
             assert knob.kind in (3, 6, 7), "a knob that can be animated"
     with FakeNuke() as fake:
@@ -298,6 +302,15 @@ def test_a_render_of_all_writes_leaves_those_in_our_groups_alone(path: Path) -> 
             n for n in fake.root_node._walk() if n._kind == "Write" and n._name != "CompWrite"
         ]
         assert inside and all(n["disable"].value() for n in inside)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: str(p.name))
+def test_examples_can_be_drawn(path: Path) -> None:
+    """As in docs/nuke-graph.png."""
+    picture = sheet(path)
+    tile = (0x3A, 0x7D, 0x6F)
+    colors = picture.getcolors(1 << 20)
+    assert colors is not None and tile in [color for _, color in colors], "a group is in it"
 
 
 # The loader ---------------------------------------------------------------------------------------

@@ -52,8 +52,10 @@ def _swap_matte_work(effect: Mapping[str, Any], version: str) -> str:
     )
     occluder = _shuffle("OccluderMatte", swap, "swap_matte", ("blue",), at=(440, 260))
     held = _merge("HoldOccluder", warm, occluder, "stencil", at=(220, 420))
-    over = _merge("PatchOverPlate", plate, held, "over", at=(220, 500))
-    matte = _shuffle("SwapMatte", swap, "swap_matte", ("red",), at=(-220, 260))
+    right = Node("Dot", "PlateRight", (plate,), at=(640, 10))
+    down = Node("Dot", "PlateDown", (right,), at=(640, 517))
+    over = _merge("PatchOverPlate", down, held, "over", at=(220, 500))
+    matte = _shuffle("SwapMatte", swap, "swap_matte", ("red",), at=(-260, 420))
     mix = Node(
         "Keymix",
         "MixWithComp",
@@ -78,9 +80,10 @@ def _swap_matte_work(effect: Mapping[str, Any], version: str) -> str:
         "SwapNote",
         "Choose a persona on the swap and press Render.\n"
         "swap_face is premultiplied; swap_matte holds swap, skin, occluder, hair.",
-        at=(-460, 150),
+        at=(-480, 150),
     )
-    nodes = [_root(), note, plate, swap, matte, occluder, patch, warm, held, over, mix, skin]
+    nodes = [_root(), note, plate, swap, matte, occluder, patch, warm, held, right, down]
+    nodes += [over, mix, skin]
     return script([*nodes, *_end(skin, at=(0, 740))])
 
 
@@ -91,30 +94,33 @@ def _stacked_look(style: Mapping[str, Any], mosaic: Mapping[str, Any], version: 
         gizmo_name("style") + "1", inputs=(plate, *_unconnected(style)), at=(0, 160)
     )
     set_in = group(mosaic, version=version).node(
-        gizmo_name("mosaic") + "1", inputs=(styled, *_unconnected(mosaic)), at=(0, 300)
+        gizmo_name("mosaic") + "1", inputs=(styled, *_unconnected(mosaic)), at=(-230, 280)
     )
-    matte = _shuffle("MosaicMatte", set_in, "mosaic_matte", ("red",), at=(-220, 380))
+    matte = _shuffle("MosaicMatte", set_in, "mosaic_matte", ("red",), at=(-460, 390))
     less = Node(
         "Keymix",
         "MosaicOverStyle",
         (styled, set_in, matte),
         [("channels", "rgb"), ("mix", "0.7"), ("label", quoted("less mosaic"))],
-        (0, 460),
+        (0, 480),
     )
-    style_matte = _shuffle("StyleMatte", styled, "style_matte", ("red",), at=(220, 460))
+    style_matte = _shuffle("StyleMatte", styled, "style_matte", ("red",), at=(230, 400))
+    right = Node("Dot", "PlateRight", (plate,), at=(460, 10))
+    down = Node("Dot", "PlateDown", (right,), at=(460, 577))
     back = Node(
         "Keymix",
         "LookOverPlate",
-        (plate, less, style_matte),
+        (down, less, style_matte),
         [("channels", "rgb"), ("mix", "0.9"), ("label", quoted("a tenth of the plate"))],
         (0, 560),
     )
     note = _note(
         "LookNote",
-        "Each group writes what comes in from above: render the style first, then the mosaic.",
+        "Each group writes what comes in from above:\nrender the style first, then the mosaic.",
         at=(-460, 150),
     )
-    nodes = [_root(), note, plate, styled, set_in, matte, less, style_matte, back]
+    nodes = [_root(), note, plate, styled, set_in, matte, less, style_matte]
+    nodes += [right, down, back]
     return script([*nodes, *_end(back, at=(0, 640))])
 
 

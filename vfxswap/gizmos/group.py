@@ -31,7 +31,7 @@ PROXIES = ("1", "2", "4", "8")
 _TAKE = "[value parent.vfx_cache]/v[value parent.vfx_version]/"
 # No [format %03d …] here: in a file name Nuke may take the %03d for the frame number.
 _RESULT = "result_proxy[value parent.vfx_proxy].%V.%04d.exr"
-_COLUMN, _ROW = 160, 90
+_COLUMN, _ROW = 190, 90
 
 CONSENT = (
     "Write a likeness only with the informed consent of both: the person it belongs to and the\n"
@@ -163,7 +163,7 @@ def _render_tab(effect: Mapping[str, Any], version: str) -> Lines:
         ),
         *user_knob(
             LINK,
-            "vfx_depth",
+            "vfx_plate_type",
             label="plate as",
             tip="Type of the plate's file. 32 bit float keeps every bit outside the matte; "
             "16 bit half does so for a plate that comes straight from a half file.",

@@ -94,8 +94,12 @@ def label_of(setting: Mapping[str, Any]) -> str:
 
 def limits_of(setting: Mapping[str, Any]) -> tuple[float, float] | None:
     """Least and greatest value, of a setting that states both."""
-    low = setting.get("minimum", setting.get("exclusiveMinimum"))
-    high = setting.get("maximum", setting.get("exclusiveMaximum"))
+    inside = 1 if _type(setting) == "integer" else 0
+    low, high = setting.get("minimum"), setting.get("maximum")
+    if low is None and "exclusiveMinimum" in setting:
+        low = setting["exclusiveMinimum"] + inside
+    if high is None and "exclusiveMaximum" in setting:
+        high = setting["exclusiveMaximum"] - inside
     return None if low is None or high is None else (low, high)
 
 
