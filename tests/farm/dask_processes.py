@@ -26,7 +26,7 @@ from vfxswap.render.output import verify_sidecar
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 ENGINE = HERE / "poison_engine.py"
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 """For anything that a loaded machine may delay."""
 
 Event = dict[str, Any]
@@ -152,7 +152,7 @@ class Farm:
     ) -> tuple[int, list[Event], str]:
         return self._shot.run(
             "submit", str(job), "--to", "dask", "--scheduler", self.address, *self._options,
-            *arguments, listen=listen,
+            *(() if "--wait-s" in arguments else ("--wait-s", "300")), *arguments, listen=listen,
         )  # fmt: skip
 
     def _start(self, ready: str, *arguments: str, **env: str) -> subprocess.Popen[str]:

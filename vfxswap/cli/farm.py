@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 from typing import Annotated
 
 import typer
@@ -79,3 +80,22 @@ def _worker(
         tls=TlsSettings(tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key),
         say=lambda at: typer.echo(f"worker at {at}"),
     )
+
+
+def bench(
+    json: Annotated[bool, typer.Option("--json", help="Rows as JSON, for programs.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small frames, and few.")] = False,
+    runs: Annotated[int, typer.Option(min=1, help="Runs of each, by turns.")] = 3,
+) -> None:
+    """Measure what Dask costs beside bare processes, in one run on this machine."""
+    from vfxswap.farm.security import require_dask
+
+    require_dask()
+    from vfxswap.bench import print_bench
+    from vfxswap.bench_farm import farm_rows
+
+    rows = farm_rows(quick=quick, repeats=runs)
+    if json:
+        typer.echo(json_module.dumps(rows, indent=2))
+    else:
+        print_bench(rows)

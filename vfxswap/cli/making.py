@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vfxswap.cli import run, train_faces, train_mosaic, train_style
+from vfxswap.cli import farm, run, train_faces, train_mosaic, train_style
 from vfxswap.cli.options import given_settings, settings_command
 from vfxswap.cli.progress import Dialect, steps
 
@@ -29,7 +29,7 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     bench = typer.Typer(invoke_without_command=True)
     bench.callback()(_bench)
     bench.command("swap")(_bench_swap)
-    bench.command("mosaic")(train_mosaic.bench)
+    bench.command("farm")(farm.bench)
     bench.command("style")(train_style.bench)
     bench.command("mosaic")(train_mosaic.bench)
     app.add_typer(bench, name="bench")
@@ -45,7 +45,6 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
         train.command(which, help=text)(face_training)
     train.command("mosaic")(train_mosaic.train(command_line))
     train_style.add_commands(train, chosen=chosen, command_line=command_line())
-    train.command("mosaic")(train_mosaic.train(command_line))
     app.add_typer(train, name="train")
 
 
