@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vfxswap.errors import CancelledError, JobError, VfxSwapError
+from vfxswap.errors import CancelledError, JobError, OutputError, VfxSwapError
 from vfxswap.farm.slurm import SlurmSettings, scripts, submit
 from vfxswap.farm.submission import Submission
 from vfxswap.job import EffectSpec, Job, Output, Plate
@@ -278,6 +278,13 @@ def test_when_a_setting_cannot_stand_in_a_script_then_it_is_refused(
 ) -> None:
     with pytest.raises(JobError):
         scripts(cluster.submission(), cluster.settings(**wrong))
+
+
+def test_when_logs_cannot_be_made_then_one_sentence_says_so(cluster: Cluster) -> None:
+    (cluster.folder / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        submit(cluster.submission(), cluster.settings(logs=str(cluster.folder / "file" / "logs")))
+    assert cluster.heard() == []
 
 
 def test_when_there_is_no_sbatch_then_one_sentence_says_so(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from vfxswap.errors import CancelledError, JobError, VfxSwapError
+from vfxswap.errors import CancelledError, JobError, OutputError, VfxSwapError
 from vfxswap.farm.chunks import chunks
 from vfxswap.farm.commands import (
     prepare_command,
@@ -85,11 +85,15 @@ def submit(submission: Submission, settings: SlurmSettings) -> int:
     printed. When one is refused, those before it are cancelled. Raises JobError, OutputError,
     VfxSwapError when sbatch refuses, CancelledError.
     """
-    folder = _folder(submission, settings)
-    written = [folder / script.name for script in scripts(submission, settings)]
+    written = []
     for script in scripts(submission, settings):
-        write_atomically(folder / script.name, script.text.encode())
-    _logs(submission, settings).mkdir(parents=True, exist_ok=True)
+        written.append(_folder(submission, settings) / script.name)
+        write_atomically(written[-1], script.text.encode())
+    logs = _logs(submission, settings)
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError("cannot be made", got=error.strerror, file=logs) from error
     if submission.dry_run:
         print(commands(written))
         return 0
@@ -123,38 +127,22 @@ def scripts(submission: Submission, settings: SlurmSettings) -> tuple[Script, Sc
     threads = str(submission.threads) if submission.threads else '"$SLURM_CPUS_PER_TASK"'
     tail = f"--threads {threads} --progress plain"
     run = program(settings.command)
+    prepare = f"{quoted((*run, *prepare_command(submission)))} {tail}"
+    frames = f'{quoted((*run, *render_command(submission)))} --frames "$frames" {tail}'
+    report = f"{quoted((*run, *report_command(submission)))} {tail}"
+    listed = (
+        f"chunks=({' '.join(ranges)})\n"
+        "frames=${chunks[$SLURM_ARRAY_TASK_ID]}\n"
+        'echo "frames $frames"\n'
+    )
+    array = f"0-{last}{running}"
     return (
-        Script(
-            "prepare.sh",
-            _text(
-                submission,
-                settings,
-                "prepare",
-                f"{quoted((*run, *prepare_command(submission)))} {tail}",
-            ),
-        ),
+        Script("prepare.sh", _text(submission, settings, "prepare", prepare)),
         Script(
             "frames.sh",
-            _text(
-                submission,
-                settings,
-                "frames",
-                f'{quoted((*run, *render_command(submission)))} --frames "$frames" {tail}',
-                array=f"0-{last}{running}",
-                before=f"chunks=({' '.join(ranges)})\n"
-                'frames=${chunks[$SLURM_ARRAY_TASK_ID]}\necho "frames $frames"\n',
-            ),
+            _text(submission, settings, "frames", frames, array=array, before=listed),
         ),
-        Script(
-            "report.sh",
-            _text(
-                submission,
-                settings,
-                "report",
-                f"{quoted((*run, *report_command(submission)))} {tail}",
-                retries=0,
-            ),
-        ),
+        Script("report.sh", _text(submission, settings, "report", report, retries=0)),
     )
 
 
