@@ -118,7 +118,7 @@ def test_a_broken_frame_is_named_and_the_others_render(
     assert lines[0] == "Frames: 2 written, 1 failed."
     assert len(lines) == 2 and f"{broken}, frame 1002: " in lines[1] and says in lines[1]
     names = [f"comp.{f}{s}" for f in (1001, 1003) for s in (".exr", ".vfxswap.json")]
-    assert shot.written() == names
+    assert shot.written() == sorted([*names, "comp.1002.failed.json"])
 
 
 def test_an_empty_folder_is_said_in_a_sentence(shot: Shot) -> None:
@@ -187,7 +187,7 @@ def test_a_matte_of_another_size_fails_its_frames(shot: Shot) -> None:
     assert done.returncode == 1 and "matte of another size" in done.stderr
     done = shot.swap("--matte", f"holdout={shot.plate}:roto.alpha")
     assert done.returncode == 1 and "wanted roto.alpha" in done.stderr
-    assert shot.written() == []
+    assert shot.written() == [f"comp.{frame}.failed.json" for frame in (1001, 1002, 1003)]
 
 
 # Models and consent ---------------------------------------------------------------------------
@@ -270,14 +270,14 @@ def test_when_a_file_may_not_grow_then_nothing_half_written_stays(shot: Shot) ->
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "File too large" in done.stderr and "Traceback" not in done.stderr
-    assert shot.written() == []
+    assert all(name.endswith(".failed.json") for name in shot.written())
 
 
 def test_an_unexpected_error_keeps_its_traceback_and_exits_with_1(shot: Shot) -> None:
     code = (
         "from vfxswap.cli import jobs, main\n"
         "def broken(*_): raise ZeroDivisionError('a bug')\n"
-        "jobs._read = broken\n"
+        "jobs.read_job = broken\n"
         "main()"
     )
     done = subprocess.run(

@@ -224,6 +224,8 @@ class ColorManager:
 
     def _known(self, name: str) -> str | None:
         """The config's name for a space that it, or the built-in config, knows by any alias."""
+        if not name.isprintable():  # a plate's word may hold what is no text
+            return None
         if self._config.getColorSpace(name) is not None:
             return self.canonical(name)
         standard = self._builtin.getColorSpace(_OLD_NAMES.get(name.lower(), name))

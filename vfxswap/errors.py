@@ -14,6 +14,12 @@ EXIT_BAD_JOB = 2
 EXIT_CANCELLED = 143
 
 
+def sayable(text: str) -> str:
+    """The text with what is no Unicode (bytes of file and channel names) spelled out, so that it
+    can be printed and written anywhere."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class VfxSwapError(Exception):
     """Base of every error this package raises on purpose; `str()` is one sentence.
 
@@ -46,7 +52,7 @@ class VfxSwapError(Exception):
             details.append(f"got {self.got}")
         if self.wanted is not None:
             details.append(f"wanted {self.wanted}")
-        return f"{text} ({'; '.join(details)})" if details else text
+        return sayable(f"{text} ({'; '.join(details)})" if details else text)
 
     def as_json(self) -> dict[str, Any]:
         """The error for programs; only what is known is in it."""
@@ -54,8 +60,8 @@ class VfxSwapError(Exception):
             "kind": self.kind,
             "exit_code": self.exit_code,
             "message": str(self),
-            "got": None if self.got is None else str(self.got),
-            "wanted": None if self.wanted is None else str(self.wanted),
+            "got": None if self.got is None else sayable(str(self.got)),
+            "wanted": None if self.wanted is None else sayable(str(self.wanted)),
             "file": None if self.file is None else fspath(self.file),
             "frame": self.frame,
         }

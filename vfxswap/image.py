@@ -86,8 +86,10 @@ class Image:
         planes = []
         for name in self.rgb_names:
             plane = self.part.channels[name]
-            scale = np.iinfo(plane.dtype).max if plane.dtype.kind == "u" else 1
-            planes.append(plane.astype(np.float32) / np.float32(scale))
+            values = plane.astype(np.float32)
+            if plane.dtype.kind == "u":
+                values /= np.float32(np.iinfo(plane.dtype).max)
+            planes.append(values)
         return np.stack(planes, axis=-1)
 
     def with_channels(self, changed: Mapping[str, ChannelArray]) -> Image:

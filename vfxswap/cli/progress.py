@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vfxswap.errors import EXIT_DONE
+from vfxswap.errors import EXIT_DONE, sayable
 
 if TYPE_CHECKING:
     from vfxswap.render.prepare import Preparation
@@ -137,7 +137,7 @@ def _where(event: Event) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(sayable(text), flush=True)
 
 
 def _say_json(**values: Any) -> None:

@@ -7,6 +7,7 @@ type, its name and its bits, and every attribute its name and type.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from vfxswap.files import atomic_path
 from vfxswap.geometry import Box
 from vfxswap.image import ChannelArray, Image, Layer, MetaValue, Part, Pixels
 from vfxswap.io.attributes import STRUCTURE
-from vfxswap.io.openexr import Header, read_headers, write_scanlines
+from vfxswap.io.openexr import Header, check_decoded_bytes, read_headers, write_scanlines
 from vfxswap.io.picture import FilePath, choose
 from vfxswap.io.result import assemble
 
@@ -52,7 +53,8 @@ def read_image(
     first with R, G, B (any case; else a layer such as `rgba.R`; else one luminance channel).
     Parts of views other than `view` are left out. `frame` only words the errors.
 
-    Raises PlateError for what is missing, empty, cut off, damaged, deep, or has no picture.
+    Raises PlateError for what is missing, empty, cut off, damaged, deep, too large for any memory,
+    or has no picture.
     """
     try:
         with Path(path).open("rb") as file:
@@ -86,7 +88,10 @@ def _opened(path: FilePath, frame: int | None) -> Iterator[Any]:
 
 
 def _pixels(source: Any, path: FilePath, frame: int | None, *which: Any) -> Any:
-    pixels = source.read_image(*which)
+    try:
+        pixels = source.read_image(*which)
+    except MemoryError as error:
+        raise PlateError("does not fit into memory", file=path, frame=frame) from error
     if pixels is None:
         reason = _reason(source.geterror, path) or "pixels missing"
         raise PlateError("cannot be read", got=reason, file=path, frame=frame)
@@ -137,7 +142,7 @@ def _exr_part(source: Any, index: int, header: Header, path: FilePath, frame: in
         channels={c.name: channels[c.name] for c in header.channels},
         data_window=header.data_window,
         display_window=header.display_window,
-        pixel_aspect=aspect if isinstance(aspect, float) and aspect > 0 else 1.0,
+        pixel_aspect=aspect if isinstance(aspect, float) and 0 < aspect < math.inf else 1.0,
         name=name,
         view=view,
         metadata={k: v for k, v in attributes.items() if k not in STRUCTURE},
@@ -179,6 +184,7 @@ def _other_part(path: FilePath, frame: int | None) -> Part:
         if source.format_name() == "jpeg" and _jpeg_is_cut(path):
             raise PlateError("cut off", wanted="a finished file", file=path, frame=frame)
         spec = source.spec()
+        check_decoded_bytes(spec.image_bytes(), path=path, frame=frame)
         native = (oiio.UINT8, oiio.UINT16, oiio.UINT32, oiio.HALF)
         kind = spec.format.basetype if spec.format.basetype in native else oiio.FLOAT
         pixels = _pixels(source, path, frame, 0, 0, 0, spec.nchannels, kind)
@@ -237,6 +243,7 @@ def verify_image(path: FilePath) -> bool:
             index = 0
             while source.seek_subimage(index, 0):
                 spec = source.spec()
+                check_decoded_bytes(spec.image_bytes(), path=path, frame=None)
                 kind = oiio.HALF if spec.format.basetype == oiio.HALF else oiio.FLOAT
                 _pixels(source, path, None, index, 0, 0, spec.nchannels, kind)
                 index += 1

@@ -32,6 +32,10 @@ _NO_COMPRESSION, _ZIPS = 0, 2
 _LINES_PER_CHUNK: Final = (1, 1, 1, 16, 32, 16, 32, 32, 32, 256, 256, 32)
 """By compression: none, RLE, ZIPS, ZIP, PIZ, PXR24, B44, B44A, DWAA, DWAB, HTJ2K256, HTJ2K32."""
 _MAX_HEADER_BYTES: Final = 1 << 28
+MAX_DECODED_BYTES: Final = 16 << 30
+"""Of all pixels of a file. A 16384 x 16384 plate of sixteen half channels has half of it; headers
+that promise more are damaged or meant to fill the memory."""
+_MAX_CHANNELS, _MAX_PARTS = 4096, 1024
 _LEVEL = 4
 """zlib's level: the OpenEXR library's default."""
 
@@ -57,6 +61,12 @@ class Header:
     tiled: bool
     deep: bool
     chunks: int
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Of all channels over the data window."""
+        window = self.data_window
+        return window.width * window.height * sum(c.dtype.itemsize for c in self.channels)
 
 
 class _Cursor:
@@ -96,6 +106,8 @@ def _channels(data: bytes) -> tuple[ChannelInfo, ...]:
             raise ValueError("channel list is damaged")
         name = data[at:end].decode("utf-8", "surrogateescape")
         found.append(ChannelInfo(name, _PIXEL_TYPES[kind], x, y))
+        if len(found) > _MAX_CHANNELS:
+            raise ValueError(f"more than {_MAX_CHANNELS} channels")
         at = end + 17
     return tuple(found)
 
@@ -162,7 +174,7 @@ def read_headers(path: str | PathLike[str], *, frame: int | None = None) -> tupl
     """
     try:
         with Path(path).open("rb") as file:
-            return _read_headers(file)
+            headers = _read_headers(file)
     except FileNotFoundError as error:
         raise PlateError("no such file", file=path, frame=frame) from error
     except OSError as error:
@@ -172,6 +184,21 @@ def read_headers(path: str | PathLike[str], *, frame: int | None = None) -> tupl
         raise PlateError(
             "not a complete EXR", got=reason, file=path, frame=frame, wanted="a finished file"
         ) from error
+    decoded = sum(header.decoded_bytes for header in headers)
+    check_decoded_bytes(decoded, path=path, frame=frame)
+    return headers
+
+
+def check_decoded_bytes(count: int, *, path: str | PathLike[str], frame: int | None) -> None:
+    """Raises PlateError for a picture of more than `MAX_DECODED_BYTES`."""
+    if count > MAX_DECODED_BYTES:
+        raise PlateError(
+            "picture is too large",
+            got=f"{count / (1 << 30):.1f} GiB of pixels",
+            wanted=f"up to {MAX_DECODED_BYTES >> 30} GiB",
+            file=path,
+            frame=frame,
+        )
 
 
 def _read_headers(file: BinaryIO) -> tuple[Header, ...]:
@@ -194,6 +221,8 @@ def _read_headers(file: BinaryIO) -> tuple[Header, ...]:
         headers.append(_header(raw, version))
         if not multi:
             break
+        if len(headers) > _MAX_PARTS:
+            raise ValueError(f"more than {_MAX_PARTS} parts")
     if not headers:
         raise ValueError("no header")
     for header in headers:

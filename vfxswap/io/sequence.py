@@ -18,6 +18,7 @@ from vfxswap.files import atomic_path as atomic_path
 from vfxswap.shot import format_frames as format_frames
 from vfxswap.shot import parse_frames as parse_frames
 
+_VIEW = re.compile(r"\w[\w .-]{0,63}")
 _FRAME_TOKEN = re.compile(r"%0?(\d*)d|\$F(\d*)|#+|@+")
 
 
@@ -88,6 +89,9 @@ class PlateSequence:
             return self.pattern
         if not view:
             raise JobError("pattern asks for a view", got="no view", file=self.pattern)
+        if not _VIEW.fullmatch(view):
+            # Views may come from a plate's header, and become part of a path.
+            raise JobError("not a view", got=repr(view)[:80], wanted="letters and digits")
         return self.pattern.replace("%V", view).replace("%v", view[0])
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from vfxswap.color import Resolution
-from vfxswap.errors import EXIT_BAD_JOB, OutputError, VfxSwapError
+from vfxswap.errors import EXIT_BAD_JOB, OutputError, VfxSwapError, sayable
 from vfxswap.image import Image, Pixels
 from vfxswap.io.exr import Anomaly, find_anomalies
 from vfxswap.io.tracks import Tracks
@@ -33,7 +33,7 @@ from vfxswap.render.output import (
     write_unit,
 )
 from vfxswap.render.plan import Plan, Unit, open_job
-from vfxswap.render.prepare import faces_of, prepare
+from vfxswap.render.prepare import faces_of, prepare, prepared_path, tracks_path
 from vfxswap.render.proxy import smaller_box, smaller_faces, smaller_image, smaller_pixels
 from vfxswap.render.report import Event, EventKind, Failure, Listener, Report, Written, silent
 
@@ -113,7 +113,8 @@ class Session:
         cancel = cancel or threading.Event()
         with torch_threads(self._threads) as in_force, torch.inference_mode():
             units = self.plan.units(self.plan.chosen(frames))
-            prepare_output(units)
+            job = self.plan.job
+            prepare_output(units, beside=(tracks_path(job), prepared_path(job)))
             if self._prepared is None:
                 self._prepared = prepare(self.plan, progress=progress, cancel=cancel)
             plan, tracks = self._prepared
@@ -317,6 +318,7 @@ class _Loop:
             self._tell("failed", unit, message=str(error), error=error)
 
     def _noted(self, unit: Unit, note: str) -> None:
+        note = sayable(note)
         with self._lock:
             self._report.notes.append((unit.frame, unit.view, note))
             self._tell("note", unit, message=note)

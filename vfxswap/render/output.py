@@ -23,7 +23,7 @@ import torch
 
 import vfxswap
 from vfxswap.color import Resolution
-from vfxswap.errors import OutputError, VfxSwapError
+from vfxswap.errors import OutputError, VfxSwapError, sayable
 from vfxswap.files import probe, remove_abandoned, write_atomically
 from vfxswap.geometry import Face
 from vfxswap.io.exr import verify_image, write_image
@@ -116,15 +116,19 @@ class PlateStamp:
         return {"bytes": self.size, "modified_us": self.modified_us}
 
 
-def prepare_output(units: Iterable[Unit]) -> None:
+def prepare_output(units: Iterable[Unit], *, beside: Iterable[Path] = ()) -> None:
     """Makes the output folders, proves that files can be written there, and removes what killed
-    renders of these very frames left. Raises OutputError."""
+    renders of these very frames, and of files `beside` them, left. Raises OutputError."""
     names: dict[Path, set[str]] = {}
     for unit in units:
         files = (unit.target, sidecar_path(unit.target), failure_path(unit.target))
         names.setdefault(unit.target.parent, set()).update(file.name for file in files)
-    for folder in sorted(names):
-        remove_abandoned(folder, names[folder], now=probe(folder))
+    now = {folder: probe(folder) for folder in sorted(names)}
+    for file in beside:
+        if file.parent in names:
+            names[file.parent].add(file.name)
+    for folder, moment in now.items():
+        remove_abandoned(folder, names[folder], now=moment)
 
 
 def provenance(
@@ -277,7 +281,7 @@ def write_failure(unit: Unit, error: VfxSwapError, run: Mapping[str, Any]) -> No
         "error": error.as_json(),
         "run": dict(run),
     }
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(_sayable(content), indent=2, sort_keys=True, ensure_ascii=False)
     with suppress(OutputError):
         write_atomically(failure_path(unit.target), (text + "\n").encode())
 
@@ -296,6 +300,7 @@ def write_sidecar(target: Path, record: Mapping[str, Any]) -> None:
         "file_sha256": file_sha256,
         **record,
     }
+    content = _sayable(content)
     sealed = {**content, "sha256": _seal(content)}
     text = json.dumps(sealed, indent=2, sort_keys=True, ensure_ascii=False)
     write_atomically(sidecar_path(target), (text + "\n").encode())
@@ -356,6 +361,15 @@ def made_otherwise(plan: Plan, tracks: Tracks | None, unit: Unit) -> str | None:
     if not differs:
         return None
     return f"kept as it is, though made with another {', '.join(differs)}"
+
+
+def _sayable(value: Any) -> Any:
+    """JSON values whose texts are Unicode."""
+    if isinstance(value, str):
+        return sayable(value)
+    if isinstance(value, Mapping):
+        return {name: _sayable(each) for name, each in value.items()}
+    return [_sayable(each) for each in value] if isinstance(value, list) else value
 
 
 def _seal(content: Mapping[str, Any]) -> str:

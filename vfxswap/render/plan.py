@@ -299,6 +299,11 @@ def _views_in_file(job: Job, plate: PlateSequence, frames: Sequence[int]) -> tup
     return by_part or tuple(str(view) for view in stated)
 
 
+def _place(file: Path) -> Path:
+    """Where a file lies or would lie, whichever links lead there."""
+    return file.parent.resolve() / file.name
+
+
 def _check_output(
     plate: PlateSequence, output: PlateSequence, frames: Sequence[int], views: Sequence[str]
 ) -> None:
@@ -322,7 +327,6 @@ def _check_output(
     first = frames[0]
     source = plate.path(first, view if plate.has_views else None)
     target = output.path(first, view if output.has_views else None)
-    if source.absolute() == target.absolute() or (
-        target.exists() and source.exists() and target.samefile(source)
-    ):
+    same_name = _place(source) == _place(target)
+    if same_name or (target.exists() and source.exists() and target.samefile(source)):
         raise JobError("output would overwrite the plate", file=output.pattern)

@@ -24,6 +24,7 @@ from vfxswap.nets.run import Precision
 from vfxswap.render.device import pick_device, torch_threads
 from vfxswap.render.frame import Step, frame_seed
 from vfxswap.render.models import Nets
+from vfxswap.render.output import prepare_output
 from vfxswap.render.plan import Plan, Unit, open_job
 from vfxswap.render.report import Event, Listener, silent
 from vfxswap.render.tracking import track, tracker_model
@@ -94,6 +95,8 @@ def prepare_shot(
     """
     with torch_threads(threads), torch.inference_mode():
         plan = open_job(job, device=pick_device(device), precision=precision, nets=nets)
+        files = (tracks_path(job), prepared_path(job))
+        prepare_output(plan.units(plan.frames), beside=files)
         plan, tracks = prepare(
             plan, progress=progress, cancel=cancel or threading.Event(), must_store=True
         )
