@@ -12,6 +12,7 @@ import vfxswap
 from vfxswap.cli import (
     catalogue,
     effect,
+    export,
     farm,
     install,
     jobs,
@@ -59,6 +60,7 @@ def application(given: Sequence[str]) -> typer.Typer:
     worker.add_commands(app)
     session.add_commands(app)
     install.add_commands(app)
+    export.add_commands(app)
     report.add_commands(app)
     making.add_commands(app, chosen=tuple(given[:2]))
     return app

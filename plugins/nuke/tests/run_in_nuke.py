@@ -1,0 +1,284 @@
+"""Checks of groups and plug-in inside a real Nuke, for whoever has a licence.
+
+    Nuke15.1 -t run_in_nuke.py
+
+Not run in a real Nuke so far: the project's own tests run it in a stand-in for Nuke, which shows
+that it works as a program and no more. It needs nothing but Nuke; checks of the engine run where
+one is found ($VFXSWAP_ENGINE, or `vfxswap` on the PATH). It opens scripts of its own in a temporary
+folder and leaves nothing. The last line says how many checks failed, so does the exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+import traceback
+from typing import Any, Callable, Dict, List, Tuple
+
+import nuke
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PLUGIN = os.path.dirname(HERE)
+FIRST, LAST = 1001, 1003
+SIZE = (64, 48)
+Check = Callable[[str], None]
+CHECKS: List[Tuple[str, Check]] = []
+
+
+class SkippedError(Exception):
+    """Why a check was not made."""
+
+
+def check(sentence: str) -> Callable[[Check], Check]:
+    """Adds a check to the list, under the fact that it holds."""
+
+    def add(function: Check) -> Check:
+        CHECKS.append((sentence, function))
+        return function
+
+    return add
+
+
+def gizmos() -> Dict[str, str]:
+    """The shipped groups: their texts by name."""
+    for folder in (
+        os.environ.get("VFXSWAP_GIZMOS", ""),
+        os.path.join(PLUGIN, "gizmos"),
+        os.path.join(os.path.dirname(os.path.dirname(PLUGIN)), "gizmos"),
+    ):
+        if folder and os.path.isdir(folder):
+            names = [n for n in sorted(os.listdir(folder)) if n.endswith(".gizmo")]
+            return {n[:-6]: _text(os.path.join(folder, n)) for n in names}
+    raise AssertionError("the folder of groups is not there; name it in $VFXSWAP_GIZMOS")
+
+
+def paste(text: str, folder: str) -> Any:
+    """The node in a text, as Nuke reads it."""
+    path = os.path.join(folder, "paste.nk")
+    with open(path, "w") as file:
+        file.write(text)
+    return nuke.nodePaste(path.replace(os.sep, "/"))
+
+
+def group(folder: str, name: str = "VfxSwap") -> Any:
+    """A group on a plate with overscan, negatives and highlights, in a saved script."""
+    nuke.scriptClear()
+    root: Any = nuke.root()
+    root["first_frame"].setValue(FIRST)
+    root["last_frame"].setValue(LAST)
+    root["format"].setValue("%d %d 0 0 %d %d 1 vfxswap_test" % (SIZE + SIZE))
+    nuke.scriptSaveAs(os.path.join(folder, "test.nk").replace(os.sep, "/"), 1)
+    form = "80 60 0 0 80 60 1 vfxswap_large"
+    color = nuke.nodes.Constant(channels="rgba", color=[12.5, -0.25, 0.18, 1], format=form)
+    inside = nuke.nodes.Crop(inputs=[color], box=[-4, -3, 68, 51], reformat=False)
+    made = paste(gizmos()[name], folder)
+    made.setInput(0, inside)
+    made["vfx_cache"].setValue(os.path.join(folder, "cache").replace(os.sep, "/"))
+    return made
+
+
+def same(found: Any, wanted: Any, what: str = "") -> None:
+    if found != wanted:
+        raise AssertionError("%s: got %r, wanted %r" % (what or "value", found, wanted))
+
+
+def write(node: Any, frames: Tuple[int, int] = (FIRST, LAST)) -> List[str]:
+    """Has the group write its plate; the files."""
+    node["vfx_writing"].setValue(True)
+    try:
+        nuke.execute(node.node("VfxPlateWrite"), frames[0], frames[1], 1)
+    finally:
+        node["vfx_writing"].setValue(False)
+    knob: Any = node.node("VfxPlateWrite")["file"]
+    return [knob.evaluate(frame) for frame in range(frames[0], frames[1] + 1)]
+
+
+@check("every group is read without a word lost: its knobs, their values, its inputs")
+def _groups_are_read(folder: str) -> None:
+    for name, text in gizmos().items():
+        node = paste(text, folder)
+        wanted = re.findall(r"^ addUserKnob \{\d+ (\w+)", text, re.M)
+        missing = [knob for knob in wanted if node.knob(knob) is None]
+        same(missing, [], name + ": knobs that are missing")
+        for knob, value in re.findall(r"^ (vfx_\w+) (-?[\d.]+)$", text, re.M):
+            same(float(_number(node[knob])), float(value), name + "." + knob)
+        same(node.maxInputs(), len(re.findall(r"^ Input \{", text, re.M)), name + ": inputs")
+        nuke.delete(node)
+
+
+@check("every knob inside a group is one that Nuke knows, and takes the value in the file")
+def _inner_knobs_are_known(folder: str) -> None:
+    for text in gizmos().values():
+        node = paste(text, folder)
+        for kind, body in re.findall(r"^ (\w+) \{\n(.*?)^ \}", text, re.M | re.S):
+            rows = dict(re.findall(r"^  (\w+) (.*)$", body, re.M))
+            inner = node.node(rows["name"])
+            for knob, value in rows.items():
+                if knob == "inputs":
+                    continue
+                same(inner.knob(knob) is not None, True, kind + "." + knob + " is known")
+                plain = value.strip('"')
+                options = getattr(inner[knob], "values", None)
+                if options is not None and "{" not in value:
+                    same(
+                        plain in [str(o) for o in options()], True, kind + "." + knob + " " + plain
+                    )
+        nuke.delete(node)
+
+
+@check("paths follow cache folder, take and proxy")
+def _paths_follow_knobs(folder: str) -> None:
+    node = group(folder)
+    cache = node["vfx_cache"].value()
+    node["vfx_version"].setValue(12)
+    node["vfx_proxy"].setValue("4")
+    read: Any = node.node("VfxResultRead")["file"]
+    same(read.evaluate(1001), cache + "/v12/result_proxy4.main.1001.exr")
+    plate: Any = node.node("VfxPlateWrite")["file"]
+    same(plate.evaluate(1003), cache + "/v12/plate.main.1003.exr")
+
+
+@check("the switch, the proxy's size and the Writes follow the group's knobs")
+def _switches_follow_knobs(folder: str) -> None:
+    node = group(folder)
+    for value in (True, False):
+        node["vfx_use"].setValue(value)
+        same(int(_number(node.node("VfxUse")["which"])), int(value), "VfxUse.which")
+        node["vfx_writing"].setValue(value)
+        same(bool(node.node("VfxPlateWrite")["disable"].value()), not value, "disable")
+    node["vfx_proxy"].setValue("8")
+    same(bool(node.node("VfxFromProxy")["disable"].value()), False, "VfxFromProxy.disable")
+    node["vfx_proxy"].setValue("1")
+    same(bool(node.node("VfxFromProxy")["disable"].value()), True, "VfxFromProxy.disable")
+
+
+@check("the plate's type is linked to the Write inside")
+def _link_reaches_the_write(folder: str) -> None:
+    node = group(folder)
+    same(str(node["vfx_plate_type"].value()), "32 bit float")
+
+
+@check("a plate comes back bit for bit through files, overscan, negatives and highlights too")
+def _plate_comes_back(folder: str) -> None:
+    node = group(folder)
+    files = write(node)
+    read: Any = node.node("VfxResultRead")["file"]
+    for frame, path in zip(range(FIRST, LAST + 1), files):
+        shutil.copy(path, read.evaluate(frame))
+    reload: Any = node.node("VfxResultRead")["reload"]
+    reload.execute()
+    nuke.frame(FIRST)
+    plate = node.input(0)
+    node["vfx_use"].setValue(True)
+    for x, y in ((0.5, 0.5), (31.5, 20.5), (-2.5, -1.5), (66.5, 49.5)):
+        for channel in ("rgba.red", "rgba.green", "rgba.blue", "rgba.alpha"):
+            found, wanted = (_sample(n, channel, x, y) for n in (node, plate))
+            same(found, wanted, "%s at %g, %g" % (channel, x, y))
+    same(_sample(node, "rgba.red", 0.5, 0.5), 12.5, "a highlight")
+    same(_sample(node, "rgba.green", 0.5, 0.5), -0.25, "a negative")
+
+
+@check("a frame that was not rendered is an error, never black")
+def _missing_frames_fail(folder: str) -> None:
+    node = group(folder)
+    node["vfx_use"].setValue(True)
+    nuke.frame(FIRST)
+    same(bool(node.node("VfxResultRead").hasError()), True, "VfxResultRead.hasError")
+    node["vfx_use"].setValue(False)
+    same(bool(node.hasError()), False, "hasError of the group that shows its plate")
+
+
+@check("a render of every Write leaves those in the groups alone")
+def _writes_stay_off(folder: str) -> None:
+    node = group(folder)
+    try:
+        nuke.execute(node.node("VfxPlateWrite"), FIRST, FIRST, 1)
+    except RuntimeError:
+        pass
+    path = node.node("VfxPlateWrite")["file"].evaluate(FIRST)
+    same(os.path.exists(path), False, "a plate was written")
+
+
+@check("a saved script is the same when it is opened again")
+def _script_survives(folder: str) -> None:
+    node = group(folder)
+    knob: Any = node["vfx_amount"]
+    knob.setAnimated()
+    knob.setValueAt(0.25, FIRST)
+    knob.setValueAt(1.0, LAST)
+    name, path = node.name(), os.path.join(folder, "again.nk").replace(os.sep, "/")
+    nuke.scriptSaveAs(path, 1)
+    nuke.scriptClear()
+    nuke.scriptOpen(path)
+    again: Any = nuke.toNode(name)
+    same([again["vfx_amount"].getValueAt(f) for f in (FIRST, LAST)], [0.25, 1.0], "amount")
+    same(again["vfx_effect"].value(), "swap")
+    same(str(again["vfx_plate_type"].value()), "32 bit float")
+
+
+@check("a render goes through the engine: without a face in it the plate comes back bit for bit")
+def _engine_renders(folder: str) -> None:
+    found = os.environ.get("VFXSWAP_ENGINE") or shutil.which("vfxswap")
+    if not found:
+        raise SkippedError("no engine is here")
+    if PLUGIN not in sys.path:
+        sys.path.insert(0, PLUGIN)
+    node = group(folder)
+    node["vfx_persona"].setValue("amber")
+    execute: Any = node["vfx_render"]
+    execute.execute()
+    same(bool(node["vfx_use"].value()), True, "use result; status: " + str(_status(node)))
+    nuke.frame(FIRST)
+    for x, y in ((0.5, 0.5), (31.5, 20.5)):
+        same(_sample(node, "rgba.red", x, y), _sample(node.input(0), "rgba.red", x, y))
+    names = set(node.channels())
+    wanted = re.findall(r"add_layer \{\S+ (.*)\}", gizmos()["VfxSwap"])
+    missing = [c for row in wanted for c in row.split() if c not in names]
+    same(missing, [], "channels that are missing")
+
+
+def _status(node: Any) -> Any:
+    return node["vfx_status"].value()
+
+
+def _number(knob: Any) -> float:
+    value = knob.getValue()
+    return float(value if not isinstance(value, (list, tuple)) else value[0])
+
+
+def _sample(node: Any, channel: str, x: float, y: float) -> float:
+    sample: Any = nuke.sample
+    return float(sample(node, channel, x, y))
+
+
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def main() -> int:
+    """Makes all checks; how many failed."""
+    failed = 0
+    print("Nuke %s, Python %s" % (nuke.NUKE_VERSION_STRING, sys.version.split()[0]))
+    for sentence, function in CHECKS:
+        folder = tempfile.mkdtemp(prefix="vfxswap-nuke-")
+        try:
+            function(folder)
+            print("ok      " + sentence)
+        except SkippedError as reason:
+            print("skipped %s: %s" % (sentence, reason))
+        except Exception:
+            failed += 1
+            print("FAILED  %s\n%s" % (sentence, traceback.format_exc()))
+        finally:
+            nuke.scriptClear()
+            shutil.rmtree(folder, ignore_errors=True)
+    print("%d of %d failed" % (failed, len(CHECKS)))
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
