@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -70,23 +71,18 @@ class Runner:
 
     def workers(self) -> list[int]:
         """Processes of engines."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    words = (entry / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                if str(self.shot.engine).encode() in words and b"\0worker\0" in words:
-                    found.append(int(entry.name))
-        return found
+        return _processes(str(self.shot.engine), "\0worker\0")
+
+    def keepers(self) -> list[int]:
+        """Processes that keep them."""
+        return _processes(str(self.sessions), "vfxswap.farm.keeper\0")
 
     def engine_logs(self) -> str:
         return "".join(path.read_text() for path in self.sessions.rglob("engine.log"))
 
     def assert_tidy(self) -> None:
         """Nothing runs or lies about any more."""
-        wait_until(lambda: not self.workers(), "the end of engines", patience_s=10)
+        wait_until(lambda: not self.workers() + self.keepers(), "the end of engines", patience_s=10)
         assert leftovers(self.out) == []
 
 
@@ -94,8 +90,20 @@ class Runner:
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runner]:
     made = Runner(tmp_path, monkeypatch)
     yield made
-    for pid in made.workers():
+    for pid in made.keepers() + made.workers():
         os.kill(pid, signal.SIGKILL)
+
+
+def _processes(*words: str) -> list[int]:
+    """Processes with these on their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                line = (entry / "cmdline").read_text()
+                if all(word in line for word in words):
+                    found.append(int(entry.name))
+    return found
 
 
 def _count(pattern: str, text: str) -> int:
