@@ -122,8 +122,10 @@ def test_when_a_node_dies_then_the_other_does_its_chunk_again(run: Run) -> None:
     wait_until(lambda: len(run.engines()) == 2, "two engines")
     run.lab.kill_node("n2")
     wait_until(lambda: "down" in run.lab.ask("sinfo", "-h", "-N", "-o", "%T"), "a node down")
-    run.lab.start_node("n2")
-    run.until_over()
+    try:
+        run.until_over()
+    finally:
+        run.lab.start_node("n2")
     run.assert_good()
 
 
