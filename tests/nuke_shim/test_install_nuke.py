@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command_line import ROOT, Shot, one_sentence
@@ -100,3 +102,20 @@ def test_what_is_written_brings_the_nodes_into_a_nuke(
         fake.load_plugin(ROOT / "plugins" / "nuke")
         assert fake.create("VfxSwap").name() == "VfxSwap1"
         assert "swap" not in sys.modules
+
+
+def test_the_rez_example_names_folders_as_the_wheel_has_them() -> None:
+    named: dict[str, object] = {}
+    paths: list[str] = []
+    env = SimpleNamespace(NUKE_PATH=paths)
+    exec((ROOT / "plugins" / "nuke" / "rez" / "package.py").read_text(), named)
+    named["env"] = env
+    commands = named["commands"]
+    assert callable(commands)
+    commands()
+    (path,) = paths
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    bundled = wheel["targets"]["wheel"]["force-include"]
+    assert path.endswith(f"site-packages/{bundled['plugins']}/nuke")
+    assert bundled["gizmos"] == "vfxswap/_bundled/gizmos"
+    assert env.VFXSWAP_ENGINE == "{root}/engine"

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 PLUGIN = ROOT / "plugins" / "nuke"
-SOURCES = sorted(p for p in PLUGIN.rglob("*.py") if "rez" not in p.parts)
+SOURCES = sorted(p for at in (".", "vfxswap_nuke", "cat") for p in (PLUGIN / at).glob("*.py"))
 HOST_MODULES = {"nuke", "nukescripts"}
 QT_MODULES = {"PySide2", "PySide6", "shiboken2", "shiboken6"}
 OLD_PYTHON_CHECKS = Path(__file__).parent / "shim_on_old_python.py"
