@@ -96,6 +96,23 @@ def test_bad_styles_get_one_sentence(shot: Shot) -> None:
     one_sentence(shot.run(*base), 2, "no style is named")
 
 
+def test_a_check_finds_unknown_styles_and_keys_that_never_come(shot: Shot) -> None:
+    base = ("style", shot.plate, "--model", "styles", "-o", "out/c.#.exr", "--dry-run")
+    found = shot.run(*base, "--style", "neno")
+    assert found.returncode == 2 and "no such style" in found.stderr
+    job = {
+        "version": 1,
+        "plate": {"pattern": shot.plate},
+        "effects": [{"effect": "style", "settings": {
+            "model": "styles", "style": {"ink": {"keys": {"1190": 1, "1200": 0.5}}}}}],
+        "output": {"pattern": "out/late.#.exr"},
+    }  # fmt: skip
+    (shot.folder / "late.json").write_text(json.dumps(job))
+    late = shot.run("check", "late.json")
+    assert late.returncode == 0
+    assert "style.style.ink is keyed on 1190,1200 alone" in late.stderr, late.stderr
+
+
 def test_a_contact_sheet_shows_the_plate_and_all_styles(shot: Shot) -> None:
     base = ("style", shot.plate, "--model", "styles")
     done = shot.run(*base, "--styles", "all", "-o", "out/sheet.png")

@@ -113,15 +113,24 @@ def settings_at_keys(spec: Mapping[str, Any], settings_type: type[S]) -> tuple[S
     A field's range is an interval and values between keys stay between them, so a spec that
     passes here passes on every frame. Raises JobError as `settings_at` does.
     """
-    frames: set[int] = set()
+    frames = {frame for keys in keyed_frames(spec, settings_type).values() for frame in keys}
+    return tuple(settings_at(spec, settings_type, frame) for frame in sorted(frames or {0}))
+
+
+def keyed_frames(spec: Mapping[str, Any], settings_type: type[S]) -> dict[str, tuple[int, ...]]:
+    """Frames that have keys, ascending, by setting, or by `setting.entry` where entries are keyed.
+
+    Raises JobError as `settings_at` does.
+    """
+    found: dict[str, tuple[int, ...]] = {}
     for name, value in spec.items():
         if name not in settings_type.model_fields:
             continue
         if is_keyframed(value):
-            frames |= _keyframes(name, value, settings_type).keys.keys()
-        for entry in _keyframed_entries(name, value, settings_type).values():
-            frames |= entry.keys.keys()
-    return tuple(settings_at(spec, settings_type, frame) for frame in sorted(frames or {0}))
+            found[name] = tuple(sorted(_keyframes(name, value, settings_type).keys))
+        for entry, keys in _keyframed_entries(name, value, settings_type).items():
+            found[f"{name}.{entry}"] = tuple(sorted(keys.keys))
+    return found
 
 
 def validated(

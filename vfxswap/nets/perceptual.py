@@ -19,6 +19,8 @@ BLACK, WHITE = 0.0729055341958355, 0.5547945205479452
 """Linear 0 and 1 in net space."""
 PIXELS = "pixels"
 """Name of the features that are the picture."""
+CHROMA = 3.0
+"""Gain of colour differences: a tint of a monochrome style is seen at once."""
 
 
 class PerceptualSettings(Settings):
@@ -39,7 +41,8 @@ class PerceptualSettings(Settings):
 
 class Perceptual(nn.Module):
     """Features by name: "relu1_2" is the second convolution of the first block, rectified;
-    "pixels" the input itself and a channel of ones, so that their products hold its mean colour.
+    "pixels" the input as light and two differences of colour, which count `CHROMA` times, and a
+    channel of ones, so that their products hold mean colour, contrast and saturation.
 
     Input [B, 3, H, W] in net space, sides at least 2 to the power of the blocks.
     """
@@ -77,7 +80,7 @@ class Perceptual(nn.Module):
         found: dict[str, Tensor] = {}
         x = self.prepared(net)
         if PIXELS in wanted:
-            found[PIXELS] = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+            found[PIXELS] = _opponent(x)
         if len(found) == len(set(wanted)):
             return found
         block = "1"
@@ -113,6 +116,15 @@ class Perceptual(nn.Module):
         mean = code.new_tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
         deviation = code.new_tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
         return (code - mean) / deviation
+
+
+def _opponent(x: Tensor) -> Tensor:
+    """[B, 3, H, W] as light, red less green, blue less yellow, and ones: [B, 4, H, W]."""
+    red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
+    light, yellow = (red + green + blue) / 3, (red + green) / 2
+    return torch.cat(
+        [light, CHROMA * (red - green), CHROMA * (blue - yellow), torch.ones_like(red)], 1
+    )
 
 
 @torch.no_grad()

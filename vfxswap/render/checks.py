@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, ParamSpec, TypeVar
 
+import torch
+
+from vfxswap.effects.base import Effect
 from vfxswap.errors import (
     EXIT_DONE,
     CancelledError,
@@ -22,10 +25,10 @@ from vfxswap.image import Image
 from vfxswap.io.exr import find_anomalies
 from vfxswap.io.tracks import read_tracks
 from vfxswap.io.weights import StoredModel, find_persona, load_tensors
-from vfxswap.job import Job
+from vfxswap.job import EffectSpec, Job
 from vfxswap.persona import Persona
 from vfxswap.render.mattes import read_matte
-from vfxswap.render.models import model_of_stage
+from vfxswap.render.models import Shelf, model_of_stage
 from vfxswap.render.plan import (
     checked_consent,
     checked_effects,
@@ -35,6 +38,7 @@ from vfxswap.render.plan import (
     read_plate,
 )
 from vfxswap.render.tracking import STAGE
+from vfxswap.settings import keyed_frames, settings_at_keys
 from vfxswap.shot import format_frames
 
 Level = Literal["error", "warning"]
@@ -85,6 +89,7 @@ class _Checker:
         if effects is not None:
             personas = self._try(checked_consent, job, effects)
             self._models(personas or {})
+            self._networks(effects)
             if any(effect.needs_faces for effect, _ in effects):
                 self._tracker()
         files = self._try(opened_files, job)
@@ -98,6 +103,7 @@ class _Checker:
                 of = f" of part {part}" if part else ""
                 self._warn(f"channel {channel}{of} holds inf or nan on {format_frames(where)}")
             self._tracks(frames)
+            self._keys(effects or [], frames)
             folders = {
                 output.path(f, v if output.has_views else None).parent
                 for f in frames
@@ -129,6 +135,25 @@ class _Checker:
                 models[stored.card.name] = stored
         for stored in models.values():
             self._try(load_tensors, stored.folder, stored.card)
+
+    def _networks(self, effects: Iterable[tuple[type[Effect], EffectSpec]]) -> None:
+        """Loads what writes no likeness; the models of likenesses are checked by themselves."""
+        cpu = torch.device("cpu")
+        for effect, spec in effects:
+            settings = settings_at_keys(spec.settings, effect.settings_type)
+            if not any(effect.likenesses(each) for each in settings):
+                self._try(effect.load, settings, Shelf(cpu), cpu)
+
+    def _keys(
+        self, effects: Iterable[tuple[type[Effect], EffectSpec]], frames: tuple[int, ...]
+    ) -> None:
+        for effect, spec in effects:
+            for name, keys in keyed_frames(spec.settings, effect.settings_type).items():
+                if not any(min(frames) <= key <= max(frames) for key in keys):
+                    self._warn(
+                        f"{effect.name}.{name} is keyed on {format_frames(keys)} alone, outside "
+                        f"frames {format_frames(frames)}: it is constant"
+                    )
 
     def _tracker(self) -> None:
         if self._job.tracks and Path(self._job.tracks).is_file():

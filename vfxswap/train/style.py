@@ -64,6 +64,9 @@ class StyleTraining(Settings):
     content_layers: tuple[str, ...] = Field(
         default=("relu3_2",), description="Features of the classifier that content is judged by."
     )
+    content_grey: bool = Field(
+        default=True, description="Judge content by its light alone: colour is the style's."
+    )
     style_layers: tuple[str, ...] = Field(
         default=("pixels", "relu1_2", "relu2_2", "relu3_2", "relu4_2"),
         description="Features whose Gram matrices are the style.",
@@ -200,9 +203,16 @@ class StyleTrainer:
         s = self.training
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             with torch.no_grad():
-                wanted = self.classifier(pictures, s.content_layers)
-            found = self.classifier(made, tuple({*s.content_layers, *s.style_layers}))
-        return content_loss(found, wanted), style_loss(found, target)
+                wanted = self.classifier(self._judged(pictures), s.content_layers)
+            kept = self.classifier(self._judged(made), s.content_layers)
+            found = self.classifier(made, s.style_layers)
+        return content_loss(kept, wanted), style_loss(found, target)
+
+    def _judged(self, pictures: Tensor) -> Tensor:
+        """What content is judged by: the pictures, or their light (the mean in net space)."""
+        if not self.training.content_grey:
+            return pictures
+        return pictures.mean(1, keepdim=True).expand_as(pictures)
 
     def _drawn(self) -> tuple[Tensor, Tensor]:
         """Contents [B, 3, crop, crop] and the number of a style for each; every style comes up
