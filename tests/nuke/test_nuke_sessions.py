@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_nuke import FakeNuke
-from nuke_studio import FRAMES, Artist, Studio, assert_layers_equal_the_file, result
+from nuke_studio import FRAMES, ROOT, Artist, Studio, assert_layers_equal_the_file, result
 
 
 @pytest.fixture
@@ -71,3 +73,18 @@ def test_a_button_without_the_plug_in_says_so_once(studio: Studio, button: str) 
         fake.plugin_paths.append(str(studio.gizmos))
         fake.press(fake.create("VfxSlow"), button)
         assert len(fake.messages) == 1 and "not installed" in fake.messages[0]
+
+
+def test_the_suite_for_a_real_nuke_runs_in_the_stand_in(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but its check of an engine, which takes half a minute."""
+    monkeypatch.setenv("VFXSWAP_ENGINE", "")
+    monkeypatch.setenv("PATH", "")
+    path = ROOT / "plugins" / "nuke" / "tests" / "run_in_nuke.py"
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 7))
+    with FakeNuke(gui=False), pytest.raises(SystemExit) as left:
+        runpy.run_path(str(path), run_name="__main__")
+    said = capsys.readouterr().out
+    assert left.value.code == 0, said
+    assert said.count("ok      ") == 9 and said.count("skipped ") == 1, said

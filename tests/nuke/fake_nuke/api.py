@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 import sys
@@ -31,6 +32,7 @@ from fake_nuke.knobs import (
     Text_Knob,
 )
 from fake_nuke.nodes import Group, Node, Root
+from vfxswap.geometry import Box
 
 if TYPE_CHECKING:
     from fake_nuke.session import FakeNuke
@@ -253,6 +255,15 @@ def exists(s: str) -> bool:
     except NameError:
         return toNode(s) is not None
     return True
+
+
+@on_main
+def sample(node: Node, channel: str, x: float, y: float, dx: float = 1, dy: float = 1) -> float:
+    """A pixel, counted from the lower left."""
+    node._check()
+    picture = session().picture(node)
+    box = Box(math.floor(x), picture.height - 1 - math.floor(y), 1, 1)
+    return float(picture.plane(channel, box)[0, 0])
 
 
 @on_main
@@ -570,7 +581,7 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
     executeInMainThreadWithResult, executeMultiple, exists, filename, filenameFilter,
     frame, menu, message, modified, nodePaste, pluginAddPath, pluginAppendPath,
     pluginPath, root, scriptClear,
-    scriptName, scriptOpen, scriptReadText, scriptSave, scriptSaveAs, script_directory,
+    sample, scriptName, scriptOpen, scriptReadText, scriptSave, scriptSaveAs, script_directory,
     selectedNode, selectedNodes, thisGroup, thisKnob, thisNode, toNode, toolbar, tprint, value,
     views, warning,
 )  # fmt: skip

@@ -192,6 +192,9 @@ CLASSES: Mapping[str, NodeClass] = {
             "type": choice("to format", "to box", "scale"),
             "scale": several(1.0),
             "filter": choice(*FILTERS),
+            "format": text(),
+            "resize": choice("width", "none", "height", "fit", "fill", "distort"),
+            "center": switch(True),
             "pbb": switch(),
         }
     ),

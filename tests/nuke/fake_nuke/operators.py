@@ -178,6 +178,8 @@ class Evaluation:
 
     def reformat(self, node: Node) -> Picture:
         source = self.input(node, 0)
+        if self.value(node, "type") == "to format":
+            return self._in_format(node, source)
         scale = self.numbers(node, "scale", 1)[0]
         if self.value(node, "type") != "scale" or scale != int(scale) or scale < 1:
             raise RuntimeError(f"{node._full()}: the fake scales by whole numbers alone")
@@ -192,6 +194,16 @@ class Evaluation:
             source.aspect,
             source.metadata,
         )
+
+    def _in_format(self, node: Node, source: Picture) -> Picture:
+        """The same pixels in the script's format, their lower left corners together."""
+        wanted = self.value(node, "resize"), self.value(node, "center"), self.value(node, "pbb")
+        if wanted != ("none", False, True):
+            raise RuntimeError(f"{node._full()}: the fake resizes to no format")
+        width, height, aspect = self._fake.root_format()
+        box = source.bbox
+        moved = Box(box.x, box.y + height - source.height, box.width, box.height)
+        return replace(source, bbox=moved, width=width, height=height, aspect=aspect)
 
     def crop(self, node: Node) -> Picture:
         source = self.input(node, 0)
