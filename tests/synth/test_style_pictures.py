@@ -1,0 +1,74 @@
+"""Drawn media and training pictures: made again bit for bit; what is held out is not learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vfxswap.errors import JobError
+from vfxswap.image import Pixels
+from vfxswap.synth import style_pictures as pictures
+from vfxswap.synth.style_recipe import RECIPES, drawn_pictures, load_recipe
+from vfxswap.train.style_media import MEDIA, PALETTES, drawn
+
+
+@pytest.fixture(scope="module")
+def cup() -> Pixels:
+    return np.ascontiguousarray(pictures.photograph("coffee.png", 112)[:, 30:142])
+
+
+@pytest.mark.parametrize("style", sorted(MEDIA))
+def test_a_style_is_drawn_again_bit_for_bit_and_is_no_copy(style: str, cup: Pixels) -> None:
+    made, again = (drawn(style, cup, np.random.default_rng(3)) for _ in range(2))
+    assert made.shape == cup.shape and made.dtype == np.float32
+    assert made.min() >= 0 and made.max() <= 1
+    assert np.array_equal(made, again)
+    assert np.abs(made - cup).mean() > 0.05
+
+
+def test_no_two_styles_look_alike(cup: Pixels) -> None:
+    made = {style: drawn(style, cup, np.random.default_rng(3)) for style in MEDIA}
+    names = sorted(made)
+    apart = [np.abs(made[a] - made[b]).mean() for i, a in enumerate(names) for b in names[:i]]
+    assert min(apart) > 0.04
+
+
+def test_the_shipped_recipe_has_sixteen_styles_with_a_medium_each() -> None:
+    recipe, folder = load_recipe("style-starter")
+    assert folder == RECIPES and len(recipe.styles) >= 16
+    assert set(recipe.styles) <= set(MEDIA) and set(PALETTES) <= set(MEDIA)
+
+
+def test_held_out_photographs_are_never_trained_on() -> None:
+    assert not set(pictures.HELD_OUT) & {*pictures.PHOTOGRAPHS, *pictures.SURFACES}
+
+
+def test_contents_depend_on_their_seed_and_number_alone() -> None:
+    first, more = pictures.contents(4, 40, seed=3), pictures.contents(6, 40, seed=3)
+    assert all(np.array_equal(a, b) for a, b in zip(first, more))
+    assert not np.array_equal(first[0], pictures.contents(1, 40, seed=4)[0])
+    assert all(p.shape == (40, 40, 3) and p.min() >= 0 and p.max() <= 1 for p in more)
+
+
+def test_materials_fill_their_range() -> None:
+    for name in pictures.MATERIALS:
+        made = pictures.material(name, 48, np.random.default_rng(1))
+        assert made.shape == (48, 48, 3) and made.std() > 0.005, name
+
+
+def test_a_recipe_says_which_style_has_no_pictures(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "m"\ndescription = "d"\n[styles]\nwodcut = []\n[training]\n')
+    with pytest.raises(JobError, match=r"wodcut has no pictures.*perhaps woodcut"):
+        load_recipe(str(file))
+    with pytest.raises(JobError, match=r"no such recipe.*style-starter"):
+        load_recipe("style-startre")
+
+
+@pytest.mark.slow
+def test_style_pictures_are_512_px(tmp_path: Path) -> None:
+    for picture in drawn_pictures("woodcut", tmp_path):
+        assert picture.shape == (512, 512, 3)
+    assert len(list(tmp_path.glob("woodcut_*.png"))) == 3
