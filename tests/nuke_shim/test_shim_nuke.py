@@ -49,8 +49,12 @@ class Session:
     def cache(self) -> Path:
         return self.folder / "vfxswap" / "VfxSwap1"
 
-    def status(self) -> str:
+    def told(self) -> str:
         return str(self.swap["vfx_status"].value())
+
+    def status(self) -> str:
+        """The first line: how it went."""
+        return self.told().partition("\n")[0]
 
     def press(self, button: str) -> None:
         """Presses a button, and has the GUI run until the node says how it ended."""
@@ -59,6 +63,7 @@ class Session:
             self.fake.pump(lambda: not self.running())
             runs = self.runs()
             self.fake.pump(lambda: not runs or self.status() in (runs[0].status(), IDLE))
+            assert self.told().count("\n") <= 1
 
     def start(self, button: str = "vfx_render") -> Any:
         """Presses a button and gives the render that it began."""
@@ -291,6 +296,7 @@ def test_the_current_frame_renders_alone_at_the_proxy(opened: Open) -> None:
 def test_rendering_again_takes_what_is_there_and_a_changed_plate_does_not(opened: Open) -> None:
     session = opened()
     session.press("vfx_render")
+    assert session.told().endswith("\ncache: 3 frames kept, 0.0 GB of 20.0 GB")
     session.press("vfx_render")
     assert session.status() == "3 of 3 frames: 0 rendered, 3 from the cache"
     plate = session.folder / "plates" / "plate.1003.exr"
@@ -436,3 +442,14 @@ def test_paths_go_through_nukes_own_substitutions(opened: Open) -> None:
     state = read_node(session.swap)
     assert state.layout.plate == f"{real}/cache/v1/plate.%V.%04d.exr"
     assert state.layout.store == f"{real}/cache/store"
+
+
+def test_every_view_of_the_script_is_rendered(opened: Open) -> None:
+    session = opened()
+    session.fake.nuke.root()["views"].setValue("left\nright")
+    from vfxswap_nuke.jobs import build_job
+    from vfxswap_nuke.node import read_node
+
+    state = read_node(session.swap)
+    assert state.views == ["left", "right"] and state.layout.per_view
+    assert build_job(state, {"settings": []})[0]["views"] == ["left", "right"]

@@ -120,6 +120,17 @@ def test_an_animated_knob_reaches_each_frame(node: Node, engine: Engine) -> None
     assert record["effects"][0]["settings"]["gain"] == 10.0
 
 
+def test_each_view_has_files_and_keys_of_its_own(
+    shot: Shot, tmp_path: Path, engine: Engine
+) -> None:
+    node = Node(shot, tmp_path, range(1001, 1003), ("left", "right"))
+    assert node.render(engine).message == "4 rendered"
+    assert pixels(node.result(1001, "left")) != pixels(node.result(1001, "right"))
+    node.result(1002, "right").unlink()
+    assert node.render(engine).message == "0 rendered, 4 from the cache"
+    assert pixels(node.result(1002, "right")) == pixels(node.result(1001, "left"))
+
+
 def test_a_broken_plate_fails_its_frame_alone(node: Node, engine: Engine) -> None:
     Path(file_of(node.layout.plate, 1002, "")).write_bytes(b"broken")
     run = node.render(engine)

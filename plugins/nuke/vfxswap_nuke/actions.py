@@ -193,7 +193,8 @@ def _listen(run: Run, node: nuke.Node) -> None:
 
 def _finish(run: Run, node: nuke.Node) -> None:
     """On the main thread, when a render is over."""
-    nodes.set_status(node, run.status())
+    cache = f"\ncache: {run.cache_words}" if run.cache_words else ""
+    nodes.set_status(node, run.status() + cache)
     if run.state == FAILED:
         # No message box: nobody may be there, and the artist may be at something else.
         nuke.tprint(f"vfxswap {run.node}: {run.message}")

@@ -159,7 +159,7 @@ class BackgroundRun(Run):
         self.say("a new engine goes on")
 
     def _close(self, state: str, message: str) -> None:
-        self._results.save()
+        self.cache_words = self._results.save()
         write_json(os.path.join(self.folder, "run.json"), dict(self._record, ended=message))
         self.end(state, message)
 

@@ -97,7 +97,7 @@ class Foreground:
             run.end(FAILED, str(error))
             return
         finally:
-            wanted.results.save()
+            run.cache_words = wanted.results.save()
         left = [unit for unit in missing if unit not in self._made]
         text = summary(
             made=len(self._made),

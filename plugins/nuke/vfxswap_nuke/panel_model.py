@@ -100,8 +100,8 @@ def _card(row: Mapping[str, Any], *, show: str, today: datetime.date) -> Card:
             choices.append(
                 Choice(str(name), row["name"], row["effect"], kind, thumbs.get(name, ""), consent)
             )
-    ground = "synthetic" if row.get("synthetic") else "trained on consented footage"
-    facts = "{} · version {} · {} · {}".format(
+    ground = "synthetic · " if row.get("synthetic") else ""
+    facts = "{} · version {} · {}{}".format(
         row.get("licence", "no licence"), row.get("version", "?"), ground, str(row["sha256"])[:12]
     )
     return Card(row["name"], row["effect"], facts, choices)

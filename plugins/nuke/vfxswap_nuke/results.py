@@ -82,12 +82,13 @@ class Results:
         self._note(unit, key)
         self._store.keep(key, file_of(self.pattern, *unit))
 
-    def save(self) -> None:
-        """Writes the notes and keeps the store to its limit. A disk that is full costs no more
-        than rendering again."""
+    def save(self) -> str:
+        """Writes the notes and keeps the store to its limit; what it holds, in words. A disk that
+        is full costs no more than rendering again."""
         with contextlib.suppress(OSError):
             write_json(self._index, self._known)
         self._store.prune()
+        return self._store.status()
 
     def _fetch(self, unit: Unit, key: str) -> bool:
         if not self._store.fetch(key, file_of(self.pattern, *unit)):

@@ -28,6 +28,8 @@ class Run:
         self.state = WAITING
         self.message = ""
         """One sentence: what is going on, or how it ended."""
+        self.cache_words = ""
+        """What the store of results holds, once it was looked at."""
         self.folder = ""
         """Where its files lie."""
         self.began = time.time()
