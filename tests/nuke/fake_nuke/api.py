@@ -5,13 +5,25 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import re
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fake_nuke import values
+from fake_nuke.artist import (
+    Menu,
+    MenuItem,
+    alert,
+    ask,
+    debug,
+    error,
+    menu,
+    message,
+    toolbar,
+    tprint,
+    warning,
+)
 from fake_nuke.guard import on_main, session
 from fake_nuke.knobs import (
     Array_Knob,
@@ -32,6 +44,7 @@ from fake_nuke.knobs import (
     Text_Knob,
 )
 from fake_nuke.nodes import Group, Node, Root
+from fake_nuke.rendering import FrameRange, FrameRanges, ProgressTask, execute, executeMultiple
 from vfxswap.geometry import Box
 
 if TYPE_CHECKING:
@@ -74,15 +87,7 @@ def thisGroup() -> Group:
 
 @on_main
 def toNode(s: str) -> Node | None:
-    fake = session()
-    node: Node | None = fake.root_node if s == "root" else fake.scopes[-1]
-    if s == "root":
-        return node
-    for step in s.removeprefix("root.").split("."):
-        if node is None:
-            return None
-        node = node._find_child(step)
-    return node
+    return session().find(s)
 
 
 @on_main
@@ -271,238 +276,6 @@ def modified(state: bool | None = None) -> bool:
     if state is not None:
         session().root_node._modified = state
     return session().root_node._modified
-
-
-# Rendering --------------------------------------------------------------------------------------
-
-
-class FrameRange:
-    def __init__(self, first: int, last: int, increment: int = 1) -> None:
-        self._first, self._last, self._increment = int(first), int(last), int(increment)
-
-    def first(self) -> int:
-        return self._first
-
-    def last(self) -> int:
-        return self._last
-
-    def increment(self) -> int:
-        return self._increment
-
-    def frames(self) -> int:
-        return len(list(self))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self._first, self._last + 1, self._increment))
-
-
-class FrameRanges:
-    def __init__(self, ranges: Any = ()) -> None:
-        self._ranges: list[FrameRange] = []
-        for item in ranges.split() if isinstance(ranges, str) else ranges:
-            self.add(item if isinstance(item, FrameRange) else _range(str(item)))
-
-    def add(self, r: FrameRange) -> None:
-        self._ranges.append(r)
-
-    def size(self) -> int:
-        return len(self._ranges)
-
-    def toFrameList(self) -> list[int]:
-        return sorted({frame for r in self._ranges for frame in r})
-
-    def __iter__(self) -> Iterator[FrameRange]:
-        return iter(self._ranges)
-
-
-def _range(text: str) -> FrameRange:
-    match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?", text)
-    if match is None:
-        raise ValueError(f"{text!r} is no frame range")
-    first, last, step = match.groups()
-    return FrameRange(int(first), int(last or first), int(step or 1))
-
-
-@on_main
-def execute(
-    nameOrNode: Node | str,
-    start: int | FrameRanges,
-    end: int | None = None,
-    incr: int = 1,
-    views: list[str] | None = None,
-    continueOnError: bool = False,
-) -> None:
-    node = toNode(nameOrNode) if isinstance(nameOrNode, str) else nameOrNode
-    if node is None:
-        raise RuntimeError(f"there is no node {nameOrNode}")
-    node._check()
-    if isinstance(start, FrameRanges):
-        for r in start:
-            session().execute(node, r.first(), r.last(), r.increment())
-    else:
-        session().execute(node, int(start), int(start if end is None else end), int(incr))
-
-
-@on_main
-def executeMultiple(
-    nodes: Any, ranges: Any, views: Any = None, continueOnError: bool = False
-) -> None:
-    for first, last, step in ranges:
-        for node in nodes:
-            session().execute(node, int(first), int(last), int(step))
-
-
-class ProgressTask:
-    """A bar in the GUI; may be used on every thread."""
-
-    def __init__(self, name: str = "") -> None:
-        self._name, self._progress, self._message, self._cancelled = name, 0, "", False
-        session().tasks.append(self)
-
-    def setProgress(self, i: int) -> None:
-        if not isinstance(i, int):
-            raise TypeError(f"integer argument expected, got {type(i).__name__}")
-        self._progress = i
-
-    def setMessage(self, s: str) -> None:
-        if not isinstance(s, str):
-            raise TypeError("a string was expected")
-        self._message = s
-
-    def isCancelled(self) -> bool:
-        return self._cancelled
-
-
-# The artist -------------------------------------------------------------------------------------
-
-
-def message(prompt: str) -> None:
-    session().modal("nuke.message")
-    session().messages.append(prompt)
-
-
-def alert(prompt: str) -> None:
-    session().modal("nuke.alert")
-    session().messages.append(prompt)
-
-
-def ask(prompt: str) -> bool:
-    fake = session()
-    fake.modal("nuke.ask")
-    fake.need_gui("nuke.ask")
-    fake.messages.append(prompt)
-    if not fake.answers:
-        raise fake.misuse(f"nobody is there to answer: {prompt}")
-    return fake.answers.pop(0)
-
-
-def tprint(*args: Any, sep: str = " ", end: str = "\n", file: Any = None) -> None:
-    session().printed.append(sep.join(map(str, args)))
-
-
-def warning(message: str) -> None:
-    session().printed.append(message)
-
-
-def error(message: str) -> None:
-    session().printed.append(message)
-
-
-def debug(message: str) -> None:
-    session().printed.append(message)
-
-
-class MenuItem:
-    def __init__(self, name: str, script: Any = None) -> None:
-        self._name, self._script, self._enabled = name, script, True
-
-    def name(self) -> str:
-        return self._name
-
-    def script(self) -> Any:
-        return self._script
-
-    def setEnabled(self, enabled: bool) -> None:
-        self._enabled = enabled
-
-    @on_main
-    def invoke(self) -> None:
-        if callable(self._script):
-            self._script()
-        elif self._script:
-            exec(compile(self._script, f"<menu {self._name}>", "exec"), {"nuke": session().nuke})
-
-
-class Menu(MenuItem):
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self._items: list[MenuItem] = []
-
-    @on_main
-    def addCommand(
-        self,
-        name: str,
-        command: Any = None,
-        shortcut: str | None = None,
-        icon: str | None = None,
-        tooltip: str | None = None,
-        index: int = -1,
-        readonly: bool = False,
-        shortcutContext: int = 0,
-    ) -> MenuItem:
-        *path, last = name.split("/")
-        menu = self
-        for step in path:
-            menu = menu.addMenu(step)
-        item = MenuItem(last, command)
-        menu._items = [i for i in menu._items if i._name != last] + [item]
-        return item
-
-    @on_main
-    def addMenu(
-        self, name: str, icon: str | None = None, tooltip: str = "", index: int = -1
-    ) -> Menu:
-        found = self.findItem(name)
-        if isinstance(found, Menu):
-            return found
-        menu = Menu(name)
-        self._items.append(menu)
-        return menu
-
-    @on_main
-    def addSeparator(self, index: int = -1) -> MenuItem:
-        item = MenuItem("")
-        self._items.append(item)
-        return item
-
-    def items(self) -> list[MenuItem]:
-        return list(self._items)
-
-    def findItem(self, name: str) -> MenuItem | None:
-        step, _, rest = name.partition("/")
-        for item in self._items:
-            if item._name == step:
-                if not rest:
-                    return item
-                return item.findItem(rest) if isinstance(item, Menu) else None
-        return None
-
-    @on_main
-    def removeItem(self, name: str) -> None:
-        self._items = [i for i in self._items if i._name != name]
-
-
-@on_main
-def menu(name: str) -> Menu:
-    fake = session()
-    fake.need_gui("nuke.menu")
-    if name not in ("Nuke", "Nodes", "Pane", "Node Graph", "Viewer", "Animation", "Properties"):
-        raise RuntimeError(f"there is no menu {name}")
-    return fake.menus.setdefault(name, Menu(name))
-
-
-def toolbar(name: str, create: bool = True) -> Menu:
-    return menu(name)
 
 
 # Plug-ins ---------------------------------------------------------------------------------------

@@ -127,17 +127,17 @@ def _in_order(nodes: list[Node]) -> list[Node]:
 def _user_knob(knob: k.Knob, number: int) -> str:
     words = [str(number), knob._name]
     if knob._label is not None:
-        words += ["l", k._quoted(knob._label)]
+        words += ["l", k.quoted(knob._label)]
     if knob._tip:
-        words += ["t", k._quoted(knob._tip)]
+        words += ["t", k.quoted(knob._tip)]
     if not knob._visible:
         words.append("+INVISIBLE")
     if isinstance(knob, k.Enumeration_Knob):
-        words += ["M", "{" + " ".join(map(k._quoted, knob._options)) + "}"]
+        words += ["M", "{" + " ".join(map(k.quoted, knob._options)) + "}"]
     elif isinstance(knob, k.Array_Knob):
         words += ["R", f"{knob._range[0]:g}", f"{knob._range[1]:g}"]
     elif isinstance(knob, k.Link_Knob):
         words += ["T", knob._link]
     elif isinstance(knob, k.PyScript_Knob):
-        words += ["T", k._quoted(knob._value)]
+        words += ["T", k.quoted(knob._value)]
     return " ".join(words)

@@ -20,8 +20,9 @@ from fake_nuke.misuse import Misuse
 from fake_nuke.nodes import Group, Node, Root
 
 if TYPE_CHECKING:
-    from fake_nuke.api import Menu, ProgressTask
+    from fake_nuke.artist import Menu
     from fake_nuke.operators import Picture
+    from fake_nuke.rendering import ProgressTask
 
 _ANSWER_S = 60.0
 
@@ -224,6 +225,15 @@ class FakeNuke:
                 raise RuntimeError(f"{kind}: Unknown command")
             (node,) = scripts.read_into(self, f"{kind} {{\n inputs 0\n {text}\n}}", scope)
         self.called_back("onCreate", node)
+        return node
+
+    def find(self, name: str) -> Node | None:
+        """The node of a full name, from the current group."""
+        if name == "root":
+            return self.root_node
+        node: Node | None = self.scopes[-1]
+        for step in name.removeprefix("root.").split("."):
+            node = node._find_child(step) if node is not None else None
         return node
 
     def root_format(self) -> tuple[int, int, float]:
