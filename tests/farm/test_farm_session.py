@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -141,6 +143,21 @@ def test_when_a_task_is_killed_then_its_engine_stops_and_serves_the_next(farm: F
     assert farm.render("1") == 0
     assert len([frame for _, job, frame in farm.rendered() if job == "long.json"]) < 100
     assert farm.rendered()[-1][2] == "1" and len(farm.starts()) == 1
+
+
+def test_when_a_task_is_killed_with_events_unread_then_its_engine_stops_as_well(
+    farm: Farm,
+) -> None:
+    farm.start()
+    frames = ",".join(map(str, range(200, 300)))
+    request = {"id": "deaf", "request": "render", "job": "deaf.json", "frames": frames}
+    with socket.socket(socket.AF_UNIX) as line:
+        with contextlib.chdir(farm.folder):
+            line.connect("engine.sock")
+        line.sendall(json.dumps(request).encode() + b"\n")
+        _soon(lambda: len(farm.rendered()) > 2)
+    assert farm.render("1") == 0
+    assert len([frame for _, job, frame in farm.rendered() if job == "deaf.json"]) < 100
 
 
 def test_when_a_session_is_stopped_in_a_chunk_then_the_frame_in_hand_is_finished(

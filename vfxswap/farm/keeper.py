@@ -129,8 +129,10 @@ class Keeper:
         self, request_id: str, reader: asyncio.StreamReader, engine: asyncio.StreamWriter
     ) -> None:
         """What a task says after its request; a task that goes away cancels."""
-        while line := await reader.readline():
-            engine.write(line)
+        # A task that is killed with events unread resets its end of the socket.
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                engine.write(line)
         cancel = {"id": f"{request_id}.gone", "request": "cancel", "target": request_id}
         engine.write(json.dumps(cancel).encode() + b"\n")
 
