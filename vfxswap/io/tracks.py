@@ -223,7 +223,7 @@ def read_tracks(path: Path, *, plate: PlateIdentity | None = None) -> Tracks:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise JobError(f"cannot read tracks: {error.strerror}", file=path) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JobError("not a tracks file", got=f"broken JSON ({error})", file=path) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise JobError("not a tracks file", wanted=f'"format": "{FORMAT}"', file=path)
