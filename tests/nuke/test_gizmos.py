@@ -13,6 +13,7 @@ from draw_graph import sheet
 from fake_nuke import FakeNuke, Group, Node
 from fake_nuke.classes import CLASSES, COMMON, USER_KNOBS
 from fake_nuke.knobs import Array_Knob, EvalString_Knob
+from nuke_rules import nuke_name
 from tcl_loader import Script, ScriptError, ScriptNode, UserKnob, load_file, load_text
 
 from vfxswap.effects.describe import description
@@ -133,6 +134,25 @@ def test_inputs_layers_and_writes_are_those_of_the_effect(effect: dict[str, Any]
         layer["name"]: tuple(f"{layer['name']}.{c}" for c in layer["channels"])
         for layer in effect["layers"]
     }
+
+
+def test_layers_keep_their_names_and_are_no_built_in_ones_in_nuke(effect: dict[str, Any]) -> None:
+    for layer in effect["layers"]:
+        name, channels = layer["name"], layer["channels"]
+        assert 1 <= len(channels) <= 4 and not name.isdigit()
+        assert all(len(channel) > 1 for channel in channels), "r and R are red in Nuke"
+        for channel in channels:
+            assert nuke_name(f"{name}.{channel}", "", True) == f"{name}.{channel}"
+        assert name not in (
+            "rgba",
+            "rgb",
+            "alpha",
+            "depth",
+            "forward",
+            "backward",
+            "motion",
+            "mask",
+        )
 
 
 def test_tabs_come_in_the_order_in_which_an_artist_needs_them(effect: dict[str, Any]) -> None:
