@@ -153,7 +153,7 @@ def adds_every_node(asked: dict[str, Any]) -> dict[str, Any]:
         }
     lab.render("through", 1)
     lab.link(lab.plate.outputs[0], lab.end)
-    types = ("VFXSWAP_PT_node", "VFXSWAP_MT_add", "VFXSwapPreferences")
+    types = ("VFXSWAP_PT_node", "VFXSWAP_MT_add")
     ui = [name for name in types if hasattr(bpy.types, name)]
     return {"nodes": nodes, "ui": ui, "calls": calls()}
 
@@ -311,6 +311,71 @@ def learns_new_effects(asked: dict[str, Any]) -> dict[str, Any]:
     lab.render("comp")
     after = [effect.name for effect in part("session").known().effects]
     return {"before": before, "after": after, "report": lab.report(), "calls": calls()}
+
+
+def resolves_clips(asked: dict[str, Any]) -> dict[str, Any]:
+    """What is seen of clips that are linked in every way, beside what Blender itself shows of
+    them; no engine is needed."""
+    lab = Lab(asked)
+    upstream, graph = part("upstream"), part("graph")
+    node = lab.node()
+    found: dict[str, Any] = {}
+
+    def see(name: str, output: Any, *frames: int) -> None:
+        lab.link(output, node.inputs["Image"])
+        place = next(graph.places(lab.tree))
+        try:
+            clip = upstream.clip_of(place, node.inputs["Image"])
+        except (upstream.NotOnDiskError, ValueError) as error:
+            found[name] = str(error)
+            return
+        lab.link(output, lab.end)
+        for frame in frames:
+            lab.render(name, frame)
+        files = {frame: clip.path(clip.number(frame)) for frame in frames}
+        found[name] = {"files": files, "space": clip.color_space, "layer": clip.layer}
+
+    see("plain", lab.plate.outputs[0], 1, 2, 3)
+    late = lab.sequence(asked["plate"])
+    late.frame_start, late.frame_offset, late.frame_duration = 3, 1, 2
+    see("late", late.outputs[0], 1, 3, 4, 9)
+    late.use_cyclic = True
+    see("cyclic", late.outputs[0], 1, 3, 4, 9)
+    clip = bpy.data.movieclips.load(asked["plate"])
+    moving = lab.tree.nodes.new("CompositorNodeMovieClip")
+    moving.clip = clip
+    see("clip", moving.outputs["Image"], 1, 2, 3)
+    clip.frame_start, clip.frame_offset = 2, 1
+    see("late clip", moving.outputs["Image"], 2, 3)
+    still = lab.tree.nodes.new("CompositorNodeImage")
+    still.image = bpy.data.images.load(asked["plate"], check_existing=False)
+    see("still", still.outputs[0], 1, 2)
+    group = bpy.data.node_groups.new("Around", "CompositorNodeTree")
+    group.interface.new_socket("In", in_out="INPUT", socket_type="NodeSocketColor")
+    group.interface.new_socket("Out", in_out="OUTPUT", socket_type="NodeSocketColor")
+    begin, end = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
+    bend = group.nodes.new("NodeReroute")
+    group.links.new(begin.outputs[0], bend.inputs[0])
+    group.links.new(bend.outputs[0], end.inputs[0])
+    around = lab.tree.nodes.new("CompositorNodeGroup")
+    around.node_tree = group
+    lab.link(lab.plate.outputs[0], around.inputs[0])
+    see("through a group", around.outputs[0], 2)
+    muted = lab.tree.nodes.new("CompositorNodeExposure")
+    muted.mute = True
+    lab.link(lab.plate.outputs[0], muted.inputs[0])
+    see("muted", muted.outputs[0], 2)
+    _, doubled = nested_exposure(lab)
+    see("changed", doubled)
+    still.image.colorspace_settings.name = "Non-Color"
+    see("no colour", still.outputs[0])
+    lab.tree.links.remove(next(x for x in lab.tree.links if x.to_node == node))
+    place = next(graph.places(lab.tree))
+    try:
+        upstream.clip_of(place, node.inputs["Image"])
+    except upstream.NotOnDiskError as error:
+        found["nothing"] = str(error)
+    return {"found": found}
 
 
 def goes_without_residue(asked: dict[str, Any]) -> dict[str, Any]:

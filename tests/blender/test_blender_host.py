@@ -87,7 +87,7 @@ def test_every_effect_has_a_node_and_no_engine_is_needed_for_it(
             assert mine, layer["name"]
             if layer["kind"] == "matte":
                 assert len(mine) == len(layer["channels"]) and set(mine) == {"VALUE"}
-    assert answer["ui"] == ["VFXSWAP_PT_node", "VFXSWAP_MT_add", "VFXSwapPreferences"]
+    assert answer["ui"] == ["VFXSWAP_PT_node", "VFXSWAP_MT_add"]
     assert answer["calls"] == 0
 
 
@@ -112,6 +112,24 @@ def test_uninstalling_leaves_nothing_behind(
     assert not answer["engine"], "the engine runs on"
     for what in ("handlers", "types", "properties", "operators", "threads", "files"):
         assert answer[what] == [], what
+
+
+def test_the_file_that_blender_shows_is_the_file_that_is_asked_for(
+    blender: Blender, asked: dict[str, Any], shot: Path, tmp_path: Path
+) -> None:
+    found = blender.run("resolves_clips", **asked)["found"]
+    plates = {frame: picture(shot, "plate", frame) for frame in FRAMES}
+    shown = ("plain", "late", "cyclic", "clip", "late clip", "still", "through a group", "muted")
+    for name in shown:
+        for frame, file in found[name]["files"].items():
+            seen = picture(tmp_path, name, int(frame))
+            near = {n: float(np.abs(seen - plate).max()) for n, plate in plates.items()}
+            assert file == str(shot / f"plate.{min(near, key=lambda n: near[n]):04d}.exr"), name
+        assert found[name]["space"] == "Linear Rec.709 (sRGB)"
+    assert len(set(found["late"]["files"].values())) == 2
+    assert "bake it, or tap it" in found["changed"]
+    assert "give the image one" in found["no colour"]
+    assert found["nothing"] == "nothing is linked to Image"
 
 
 # Three ways -----------------------------------------------------------------------------------

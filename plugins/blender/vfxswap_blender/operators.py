@@ -276,14 +276,14 @@ class VFXSWAP_OT_update_nodes(bpy.types.Operator):  # noqa: N801
         except (EngineError, RequestFailedError, OSError, ValueError) as error:
             self.report({"ERROR"}, f"VFXSwap: {error}")
             return {"CANCELLED"}
-        session.on_main(_again)
+        _again()
         names = ", ".join(effect.name for effect in found.effects)
         self.report({"INFO"}, f"VFXSwap: nodes of vfxswap {found.version}: {names}")
         return {"FINISHED"}
 
 
 def _again() -> None:
-    """The properties anew, once no operator holds them."""
+    """Properties by the newest description; what files hold of them stays."""
     from . import props
 
     props.unregister()

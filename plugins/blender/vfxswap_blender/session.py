@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import bpy
 
@@ -15,9 +13,10 @@ from . import description as described
 from .preferences import cache_folder, limit_bytes, preferences
 from .run import Run
 from .service import Service
-from .store import Store, write_whole
+from .store import Store, file_state, write_whole
 
 _service: Service | None = None
+_known: tuple[str, described.Description] | None = None
 _lines: list[tuple[str, str]] = []
 current: Run | None = None
 """The render under way."""
@@ -26,12 +25,18 @@ current: Run | None = None
 def known() -> described.Description:
     """The newest description: one fetched from an engine, else the one that was shipped.
 
-    Raises ValueError, OSError when there is neither.
+    Raises ValueError, OSError when there is neither. Read again only when the file changed: panels
+    ask for it each time they are drawn.
     """
-    try:
-        return described.read(_fetched_path())
-    except (OSError, ValueError):
-        return described.read()
+    global _known
+    path = _fetched_path()
+    state = file_state(path)
+    if _known is None or _known[0] != state:
+        try:
+            _known = (state, described.read(path))
+        except (OSError, ValueError):
+            _known = (state, described.read())
+    return _known[1]
 
 
 def fetch_description() -> described.Description:
@@ -77,11 +82,6 @@ def say(level: str, line: str) -> None:
         _lines.append((level, line))
         if not bpy.app.timers.is_registered(_say_waiting):
             bpy.app.timers.register(_say_waiting, first_interval=0.2)
-
-
-def on_main(function: Callable[[], Any]) -> None:
-    """Calls something that changes data when Blender is ready for it."""
-    bpy.app.timers.register(function, first_interval=0.0)
 
 
 def _say_waiting() -> None:
