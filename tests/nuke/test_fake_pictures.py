@@ -175,7 +175,7 @@ def test_a_conversion_to_the_same_space_changes_no_bit(bench: Bench) -> None:
 
 
 def test_reformat_repeats_pixels(bench: Bench) -> None:
-    big = bench("Reformat", type="scale", scale=4, filter="Impulse", pbb=True)
+    big = bench("Reformat", type="scale", scale=4, filter="impulse", pbb=True)
     assert (big.width, big.height) == (64, 48)
     assert np.array_equal(big.plane("rgba.red")[::4, ::4], bench.b.plane("rgba.red"))
 
@@ -191,13 +191,13 @@ def test_st_map_of_identity_gives_the_picture_back(tmp_path: Path) -> None:
         write_exr(str(tmp_path / "s.exr"), st, uv, half=False, compression="none")
         node = fake.nuke.nodes.STMap(
             inputs=[reader(fake, tmp_path / n) for n in ("p.exr", "s.exr")],
-            uv="swap_uv", filter="Impulse",
+            uv="swap_uv", filter="impulse",
         )  # fmt: skip
         assert same(fake.picture(node, 1), source)
 
 
 def test_what_the_fake_cannot_compute_exactly_it_refuses(bench: Bench) -> None:
-    with pytest.raises(RuntimeError, match="Impulse"):
+    with pytest.raises(RuntimeError, match="impulse"):
         bench("Reformat", type="scale", scale=2)
     with pytest.raises(RuntimeError, match="whites"):
         bench("Grade", white_clamp=True)

@@ -282,7 +282,7 @@ def _nodes(effect: Mapping[str, Any]) -> tuple[Node, ...]:
         [
             ("type", "scale"),
             ("scale", expression("pow(2,parent.vfx_proxy)")),
-            ("filter", "Impulse"),
+            ("filter", "impulse"),
             ("pbb", "true"),
             ("disable", expression("parent.vfx_proxy==0")),
         ],

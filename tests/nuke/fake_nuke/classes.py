@@ -74,7 +74,7 @@ _METADATA = (
     "default metadata", "no metadata", "default metadata and exr/*",
     "all metadata except input/*", "all metadata",
 )  # fmt: skip
-FILTERS = ("Cubic", "Impulse", "Keys", "Simon", "Rifman", "Mitchell", "Parzen", "Notch")
+FILTERS = ("Cubic", "impulse", "Keys", "Simon", "Rifman", "Mitchell", "Parzen", "Notch")
 
 
 @dataclass(frozen=True)

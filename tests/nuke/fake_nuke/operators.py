@@ -183,8 +183,8 @@ class Evaluation:
         scale = self.numbers(node, "scale", 1)[0]
         if self.value(node, "type") != "scale" or scale != int(scale) or scale < 1:
             raise RuntimeError(f"{node._full()}: the fake scales by whole numbers alone")
-        if self.value(node, "filter") != "Impulse" or not self.value(node, "pbb"):
-            raise RuntimeError(f"{node._full()}: the fake filters by Impulse, all of the bbox")
+        if self.value(node, "filter") != "impulse" or not self.value(node, "pbb"):
+            raise RuntimeError(f"{node._full()}: the fake filters by impulse, all of the bbox")
         by, box = int(scale), source.bbox
         return Picture(
             {n: c.repeat(by, 0).repeat(by, 1) for n, c in source.channels.items()},
@@ -330,8 +330,8 @@ class Evaluation:
 
     def st_map(self, node: Node) -> Picture:
         source, by = self.input(node, 0), self.input(node, 1)
-        if self.value(node, "filter") != "Impulse":
-            raise RuntimeError(f"{node._full()}: the fake filters by Impulse alone")
+        if self.value(node, "filter") != "impulse":
+            raise RuntimeError(f"{node._full()}: the fake filters by impulse alone")
         uv = self.value(node, "uv")
         u, v = by.plane(f"{uv}.red"), by.plane(f"{uv}.green")
         columns = np.floor(u * source.width).astype(np.int64)
