@@ -71,7 +71,8 @@ def test_when_the_scheduler_dies_then_the_job_submitted_again_renders_what_is_mi
     code, events, errors = running.submit(
         job, "--chunk", str(CHUNK), "--wait-s", "3", listen=kill
     )  # fmt: skip
-    assert code == 1 and "submit again" in errors, errors
+    assert code == 1, errors
+    assert any("submit again" in e["message"] for e in events if e["event"] == "warning")
     assert 12 <= len(done(events)) < COUNT
     assert len(done(events)) + len(events[-1]["not_reached"]) == COUNT
     for worker in running.processes[1:]:

@@ -237,7 +237,7 @@ def _bar() -> Iterator[Listener]:
             if event.stage not in tasks:
                 tasks[event.stage] = progress.add_task(event.stage, total=event.total)
             progress.update(tasks[event.stage], completed=event.finished, total=event.total)
-            if event.kind == "failed":
+            if event.kind == "failed" or (event.kind == "note" and event.frame is None):
                 console.print(_sentence(event), highlight=False, markup=False)
 
         yield show

@@ -7,6 +7,7 @@ and whatever ends the work, the report says which frames are there.
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections import Counter, deque
@@ -50,6 +51,11 @@ LOOK_S = 1.0
 """Seconds between looks at the workers."""
 UNHEARD = 3
 """How often a frame is given out again whose task was lost before it began."""
+
+
+def quieten() -> None:
+    """Silences Dask's own log in this process: what becomes of workers is said by the report."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 @dataclass(eq=False)
@@ -183,6 +189,8 @@ class Cluster:
             self._end(task)
 
     def _end(self, task: _Task) -> None:
+        if task.frames and not self._untold(task.frames):
+            return  # what a worker that died since had told need not be done again
         try:
             events: list[Event] = task.future.result()
         except KilledWorker:

@@ -46,7 +46,7 @@ def submit(submission: Submission, settings: DaskSettings) -> int:
         return 0
     from distributed import Client
 
-    from vfxswap.farm.cluster import Cluster
+    from vfxswap.farm.cluster import Cluster, quieten
     from vfxswap.farm.engine import Order
     from vfxswap.farm.identity import needed
     from vfxswap.render.device import pick_device
@@ -63,6 +63,7 @@ def submit(submission: Submission, settings: DaskSettings) -> int:
     )
     units = plan.units(submission.frames)
     del plan  # and its networks
+    quieten()
     try:
         client = Client(address, security=secured, set_as_default=False, timeout=settings.wait_s)
     except OSError as error:

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import dask.config
 import psutil  # type: ignore[import-untyped]
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
-from vfxswap.farm.cluster import Cluster
+from vfxswap.farm.cluster import Cluster, quieten
 from vfxswap.farm.engine import Engine, Order
 from vfxswap.farm.identity import code_tag, provided
 from vfxswap.farm.nodes import ALLOWED_FAILURES, NO_PAGES, start_error
@@ -30,8 +31,8 @@ from vfxswap.render import Event, Report
 from vfxswap.render.plan import chosen_frames, first_readable, opened_files, units_of
 from vfxswap.render.report import Listener, silent
 
-START_S = 180.0
-"""Time for worker processes to be there: on a busy machine torch is imported slowly."""
+START_S = 300.0
+"""Time for a worker process to be there, anew too: on a busy machine torch is imported slowly."""
 LARGEST_CHUNK = 10
 SHARE = 0.8
 """Of the memory that is free, when nothing is said."""
@@ -102,9 +103,10 @@ def render_on_workers(
 @contextmanager
 def local_cluster(workers: int, *, threads: int) -> Iterator[Client]:
     """Worker processes on this machine, each with `threads` for torch, and a client of theirs."""
-    # What becomes of a process is said by the report.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    quieten()
     with ExitStack() as stack:
+        # Dask gives up on a process that is not there again within 15 s.
+        stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": START_S}))
         try:
             started = stack.enter_context(
                 LocalCluster(
