@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from command_line import ROOT
 from fake_nuke import FakeNuke
+from panel_host import offscreen
 from small_shot import SYNTHETIC, write_models, write_shot
 
 from vfxswap.io.exr import read_image, write_image
@@ -338,6 +339,39 @@ def test_cancel_on_the_node_and_on_the_progress_bar(opened: Open) -> None:
     session.fake.tasks[-1]._cancelled = True
     session.fake.pump(lambda: run.over)
     assert run.state == "cancelled"
+
+
+def test_the_panel_works_on_the_selected_node(opened: Open) -> None:
+    offscreen()
+    QtWidgets = pytest.importorskip(
+        "PySide6.QtWidgets", reason="Qt does not load here", exc_type=ImportError
+    )
+    application = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+    session = opened()
+    widget, name = session.fake.panels["com.vfxswap.panel"]
+    panel = eval(widget)()
+    assert name == "vfxswap"
+    from vfxswap_nuke.panel_model import Choice
+
+    choice = Choice("rowan", "tinycomb", "swap", "personas", "", None)
+    session.swap.setSelected(False)
+    panel._use(choice)
+    assert panel.foot.text() == "select one node of vfxswap"
+    session.swap.setSelected(True)
+    panel._use(choice)
+    assert session.swap["vfx_persona"].value() == "rowan"
+    assert panel.foot.text() == "VfxSwap1: persona is rowan"
+    panel._use(choice._replace(effect="style", name="ink"))
+    assert panel.foot.text() == "VfxSwap1 is a swap: ink is for style"
+    run = panel._host.submission("slurm", "--chunk 5")
+    assert run.command[1:5] == ["submit", run.command[2], "--to", "slurm"]
+    assert Path(run.command[2]) == session.cache / "v1" / "job_proxy1.json"
+    assert (session.cache / "v1" / "plate.main.1003.exr").exists()
+    while not panel.reload_button.isEnabled():
+        application.processEvents()
+    assert " models · " in panel.foot.text()
+    assert {c.name for c in panel.choices.shown()} >= {SYNTHETIC}
+    panel.close()
 
 
 # What goes wrong ------------------------------------------------------------------------------

@@ -357,6 +357,25 @@ def test_a_background_engine_that_is_killed_is_started_again(node: Node, engine:
     assert any("ended unexpectedly" in line for line in run.log)
 
 
+def test_a_render_that_ended_unseen_or_runs_elsewhere_is_never_started_again(
+    node: Node, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begin(node, engine, wait_s=100.0)
+    killed = pid_of(node)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("platform.node", lambda: "another-machine")
+        assert background.attach(node.state(), settings=node.settings) is None
+    os.kill(killed, signal.SIGKILL)
+    assert first._process is not None
+    first._process.wait(PATIENCE_S)
+    found = background.attach(node.state(), settings=node.settings)
+    assert found is not None
+    found.poll()
+    assert found.state == "failed" and "ended unexpectedly" in found.message
+    assert pid_of(node) == killed
+    assert background.attach(node.state(), settings=node.settings) is None
+
+
 def test_a_background_job_that_is_refused_is_not_tried_again(node: Node, engine: Engine) -> None:
     run = begin(node, engine, gain=1e9)
     first = pid_of(node)

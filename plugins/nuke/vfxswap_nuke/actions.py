@@ -21,7 +21,7 @@ from vfxswap_nuke.engine_client import Engine, EngineError
 from vfxswap_nuke.errors import NodeError
 from vfxswap_nuke.foreground import Foreground, Wanted, want
 from vfxswap_nuke.jobs import build_job, frame_range
-from vfxswap_nuke.runs import FAILED, Run
+from vfxswap_nuke.runs import CANCELLED, FAILED, Run
 from vfxswap_nuke.settings import PluginSettings, load_settings
 from vfxswap_nuke.snapshot import NodeState
 
@@ -136,12 +136,17 @@ def _perform(run: Run, ready: _Ready) -> None:
     try:
         Foreground(run, ready.wanted(run), ready.engine).perform()
     except (NodeError, EngineError, OSError) as error:
-        run.end(FAILED, str(error))
+        run.end(_state_of(run), str(error))
     except Exception as error:
         # A thread's error would be seen by nobody.
         run.say("", note=traceback.format_exc())
         run.end(FAILED, f"a fault in the plug-in: {error!r}")
     host.on_main(_finish, run, ready.node)
+
+
+def _state_of(run: Run) -> str:
+    """What a render is that stopped on the way."""
+    return CANCELLED if run.cancelled.is_set() else FAILED
 
 
 def _start_background(ready: _Ready) -> None:
@@ -151,7 +156,7 @@ def _start_background(ready: _Ready) -> None:
         wanted = ready.wanted(run)
         started = background.start(ready.state, wanted, settings=ready.settings)
     except (NodeError, EngineError, OSError) as error:
-        run.end(FAILED, str(error))
+        run.end(_state_of(run), str(error))
         host.on_main(_finish, run, ready.node)
         return
     host.RUNS.replace(run, started)

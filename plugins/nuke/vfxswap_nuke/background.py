@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import time
@@ -49,6 +50,8 @@ class BackgroundRun(Run):
         self.began = record["began"]
         self._record = record
         self._process = process
+        self._seen = process is not None
+        """Whether this session saw it run: what ended before is told, not started again."""
         self._settings = settings
         self._keys: dict[Unit, str] = {
             (int(k.split(" ")[0]), k.split(" ")[1]): keys[k] for k in keys
@@ -70,6 +73,7 @@ class BackgroundRun(Run):
         if self.over:
             return
         living = self._lives()
+        self._seen = self._seen or living
         for event in self._news():
             self._heard = time.time()
             self._hear(event)
@@ -143,7 +147,7 @@ class BackgroundRun(Run):
             return
         # A refused job ends with exit code 2 and a sentence: asking again does not help.
         code = self._process.poll() if self._process is not None else None
-        if code == 2 or self._record["life"] + 1 >= _LIVES:
+        if code == 2 or not self._seen or self._record["life"] + 1 >= _LIVES:
             self._close(FAILED, message)
             return
         self.say(message)
@@ -214,6 +218,7 @@ def start(state: NodeState, wanted: Wanted, *, settings: PluginSettings) -> Back
         "wanted": len(missing),
         "command": [find_engine(settings.engine), "render", job_file, *settings.options()],
         "began": time.time(),
+        "machine": platform.node(),
         "life": 0,
     }
     os.makedirs(folder, exist_ok=True)
@@ -234,11 +239,11 @@ def write_job(path: str, job: Mapping[str, Any]) -> None:
 
 
 def attach(state: NodeState, *, settings: PluginSettings) -> BackgroundRun | None:
-    """The background render of a node that an earlier session started and that was not seen to
-    its end; None where there is none."""
+    """The background render of a node that an earlier session on this machine started and that was
+    not seen to its end; None where there is none."""
     folder = state.layout.background(state.proxy)
     record = read_json(os.path.join(folder, "run.json"))
-    if not record or "ended" in record:
+    if not record or "ended" in record or record.get("machine") != platform.node():
         return None
     try:
         return BackgroundRun(folder, dict(record, node=state.name), settings=settings)
