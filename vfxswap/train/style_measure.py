@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -51,7 +52,7 @@ def warp_error(net: StyleNet, frames: Tensor, flows: Sequence[Flow]) -> dict[str
         made = [net(frame[None], row) for frame in frames.unbind()]
         each = [
             float(temporal_loss(now, before, flow.flow_px, flow.visible))
-            for before, now, flow in zip(made, made[1:], flows, strict=True)
+            for (before, now), flow in zip(pairwise(made), flows, strict=True)
         ]
         errors[name] = sum(each) / len(each)
     return errors
