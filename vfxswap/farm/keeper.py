@@ -95,6 +95,8 @@ class Keeper:
                         await self._ask(request["id"], line, reader, writer)
         except (ConnectionError, ValueError, KeyError) as error:
             _log(f"a task was not understood: {error!r}")
+        except (RuntimeError, TimeoutError) as error:
+            _log(f"no engine: {error!r}")
         finally:
             self._heard = asyncio.get_running_loop().time()
             writer.close()
