@@ -466,6 +466,15 @@ def test_two_renders_of_one_take_are_refused(opened: Open) -> None:
     assert "is rendering; cancel that first" in message
 
 
+def test_lists_of_settings_are_read_as_they_are_written(opened: Open) -> None:
+    session = opened()
+    from vfxswap_nuke.node import read_node
+
+    text = '{"at": [0.5, 1]}\n{"at": [2, 3]}'
+    session.swap["vfx_faces"].setValue(text)
+    assert read_node(session.swap).knobs["faces"].value == text
+
+
 def test_paths_go_through_nukes_own_substitutions(opened: Open) -> None:
     session = opened()
     real = session.folder / "mapped"

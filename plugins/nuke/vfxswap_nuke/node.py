@@ -169,6 +169,9 @@ def _state(knob: nuke.Knob, frames: range) -> KnobState:
 
 
 def _value(knob: nuke.Knob) -> Scalar:
+    # Lists of settings may be JSON, whose brackets are Tcl to a knob that evaluates.
+    if isinstance(knob, nuke.Multiline_Eval_String_Knob):
+        return str(knob.value() or "")
     if isinstance(knob, nuke.EvalString_Knob):
         return _evaluated(knob)
     value: Scalar = knob.value()
