@@ -288,6 +288,13 @@ def test_openjd_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == "openjd_fail: frame 1002: no such file"
 
 
+def test_openjd_hears_of_an_error_that_ends_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PlateError), listener(Dialect.OPENJD):
+        raise PlateError("no frame of the plate is found", file="p.#.exr")
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["openjd_fail: p.#.exr: no frame of the plate is found"]
+
+
 def test_afanasy_lines_are_upper_case_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
     lines = spoken(Dialect.AFANASY, capsys)
     assert [x for x in lines if x.startswith("PROGRESS")] == [

@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vfxswap.errors import EXIT_DONE, sayable
+from vfxswap.errors import EXIT_DONE, VfxSwapError, sayable
 
 if TYPE_CHECKING:
     from vfxswap.render.prepare import Preparation
@@ -41,12 +41,18 @@ class Dialect(StrEnum):
 
 @contextmanager
 def listener(dialect: Dialect) -> Iterator[Listener]:
-    """A listener in that dialect; "auto" is a bar on a terminal, else plain lines."""
+    """A listener in that dialect; "auto" is a bar on a terminal, else plain lines. An error that
+    ends the work is told to OpenJD, whose runners show it."""
     if dialect is Dialect.AUTO and sys.stderr.isatty():
         with _bar() as bar:
             yield bar
-    else:
+        return
+    try:
         yield _LINES.get(dialect, _plain)
+    except VfxSwapError as error:
+        if dialect is Dialect.OPENJD:
+            _say(f"openjd_fail: {error}")
+        raise
 
 
 @contextmanager
@@ -173,7 +179,7 @@ def _openjd(event: Event) -> None:
 def openjd_lines(values: Mapping[str, Any]) -> Iterator[str]:
     """What OpenJD hears of an event in its form for programs (`Event.as_json`, or a worker's)."""
     kind, frame, message = values["event"], values.get("frame"), values.get("message", "")
-    if values.get("stage") == "render" and kind != "warning":
+    if values.get("stage") in ("render", "report") and kind != "warning":
         yield f"openjd_progress: {values['percent']:.1f}"
     where = " ".join(filter(None, ["" if frame is None else f"frame {frame}", values.get("view")]))
     if kind == "frame_done":

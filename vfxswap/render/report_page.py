@@ -34,10 +34,10 @@ h2{font-weight:600;font-size:1.1em;margin:2.2em 0 .6em}
 p,small{color:var(--dim)}b{font-weight:600;color:var(--ink)}code{font-size:.86em;color:#c8cedb}
 .verdict{display:inline-block;padding:.15em .8em;border-radius:1em;font-weight:600;color:#111}
 .good{background:#7fd88f}.bad{background:#ff8f7a}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(7.6em,1fr));gap:.7em;
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(8em,1fr));gap:.7em;
 margin:1.2em 0}
 .cards div{background:var(--plane);border-radius:.5em;padding:.6em .9em;color:var(--dim)}
-.cards b{display:block;font-size:1.35em}
+.cards b{display:block;font-size:1.25em;white-space:nowrap}
 table{border-collapse:collapse;width:100%;font-size:.9em}
 td,th{text-align:left;vertical-align:top;padding:.3em .9em .3em 0;
 border-bottom:1px solid var(--line)}
@@ -122,8 +122,8 @@ def _cards(report: ShotReport) -> str:
         ("whole", f"{totals.whole} of {totals.frames}"),
         ("broken", str(totals.broken)),
         ("missing", str(totals.missing)),
-        ("rendering time", _duration(totals.seconds)),
-        ("a frame, median", f"{statistics.median(times):.2f} s" if times else "unknown"),
+        ("time in all", _duration(totals.seconds)),
+        ("a frame", f"{statistics.median(times):.2f} s" if times else "unknown"),
         ("machines", str(len({m.host for m in report.machines}))),
         ("faces", str(len(totals.face_ids)) if totals.face_ids else "none"),
     ]
@@ -148,7 +148,8 @@ def _attention(report: ShotReport) -> str:
     by_words: dict[tuple[str, str], list[int]] = {}
     for f in report.frames:
         if f.state != "whole":
-            by_words.setdefault((f.state, f.reason or "nothing says why"), []).append(f.frame)
+            reason = f.reason or "not rendered, and nothing says why"
+            by_words.setdefault((f.state, reason), []).append(f.frame)
         for text in f.warnings:
             by_words.setdefault(("warning", text), []).append(f.frame)
         for text in f.notes:
