@@ -112,7 +112,8 @@ def test_the_command_line_writes_a_script_of_a_stored_model(
         synthetic=True, training_data="random numbers", training_licence="CC0-1.0",
         recipe="none: random weights",
     )  # fmt: skip
-    save_model(tmp_path / "tinystyle", card, net.state_dict(), half=False)
+    stored = save_model(tmp_path / "tinystyle", card, net.state_dict(), half=False)
+    assert stored.row()["styles"] == list(STYLES)
     monkeypatch.setenv("VFXSWAP_MODELS", str(tmp_path))
     out = tmp_path / "out" / "mix.pt"
     told = ["export", "nuke-style", "tinystyle", "-o", str(out)]

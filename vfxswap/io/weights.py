@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 CARD_FILE = "card.toml"
+CHOICES = ("styles", "themes")
+"""Lists of what a network offers beside personas, by their names in its settings."""
 WEIGHTS_FILE = "weights.safetensors"
 THUMBS_FOLDER = "thumbs"
 """Small pictures of what a model offers (personas, styles), `<choice>.jpg`, for choosers."""
@@ -56,6 +58,7 @@ class StoredModel(NamedTuple):
             "folder": str(self.folder),
             "thumbs": {p.stem: str(p) for p in sorted(self.folder.glob(f"{THUMBS_FOLDER}/*.jpg"))},
             "consents": {p.id: _consent_row(p) for p in self.card.personas},
+            **{name: names for name in CHOICES if (names := self.card.network_settings.get(name))},
         }
 
 

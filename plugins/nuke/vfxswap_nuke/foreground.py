@@ -81,7 +81,6 @@ class Foreground:
         self._kept = 0
         self._made: dict[Unit, bool] = {}
         self._failed: dict[Unit, Mapping[str, Any]] = {}
-        self._task: Task | None = None
         self._lock = threading.Lock()
 
     def perform(self) -> None:
