@@ -320,8 +320,13 @@ class Cluster:
             workers.missing_since = time.monotonic()
 
     def _listen(self) -> None:
-        """A scheduler that was restarted knows no listeners."""
+        """At first, and when the scheduler was started anew: it knows neither listeners nor tasks
+        then, and what was given out meanwhile may have gone nowhere."""
         self._heard = True
+        lost = list(self._tasks.values())
+        self._drop()
+        for task in lost:
+            self._given_back(task)
         self._client.subscribe_topic(self._order.topic, lambda event: self._messages.put(event[1]))
 
     def _is_hopeless(self) -> bool:
@@ -340,7 +345,9 @@ class Cluster:
         return VfxSwapError("no worker came", wanted=f"one within {self._wait_s:g} s")
 
     def _everywhere(self, function: Any) -> None:
-        if self._workers.fitting:
+        if not self._workers.fitting:
+            return
+        with suppress(OSError, ValueError):  # a worker, or the scheduler, left just now
             self._client.run(
                 function, self._order.id, workers=list(self._workers.fitting), on_error="ignore"
             )
