@@ -5,6 +5,7 @@
 
 FOLDER holds what make_plate.py wrote. The extension must be installed. The node taps what is
 linked to it, so `blender -b FOLDER/swap.blend -a` renders it; in the window press Bake instead.
+--render renders its first frame at once.
 A Python that has bpy runs this file as well: `python build_swap.py -- FOLDER`.
 """
 
@@ -34,6 +35,7 @@ def main() -> None:
     _comp(scene, folder)
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "swap.blend"))
     if "--render" in given:
+        scene.frame_end = 1
         bpy.ops.render.render(animation=True)
 
 
@@ -41,7 +43,7 @@ def _set_up(scene: Any, folder: Path) -> None:
     scene.frame_start, scene.frame_end = 1, FRAMES
     render = scene.render
     render.engine = "CYCLES"
-    scene.cycles.samples, scene.cycles.seed = 24, 3
+    scene.cycles.samples, scene.cycles.seed = 8, 3
     scene.cycles.use_denoising = True
     render.resolution_x, render.resolution_y, render.resolution_percentage = *SIZE, 100
     if hasattr(render, "compositor_device"):
