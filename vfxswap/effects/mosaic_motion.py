@@ -177,6 +177,7 @@ class _Preparation:
         key = str(_key(s, frame.number))
         if self._kept_layouts() and key not in layouts:
             layouts[key] = _packed_layout(_laid_out(s, frame, int(key)))
+        now = None
         if self._walk is not None:
             now = self._walk.step(grey_of(luma_of(frame)), frame.data_window)
             paths = self._result.setdefault("paths", {})
@@ -185,7 +186,7 @@ class _Preparation:
             faces = self._result.setdefault("faces", {})
             for face in frame.faces:
                 faces.setdefault(str(face.id), np.round(face.points, 3).tolist())
-        self._patches = patches_at(s, self._result, frame)
+        self._patches = now or patches_at(s, self._result, frame)
 
     def _kept_layouts(self) -> bool:
         s = self._settings

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -195,8 +196,19 @@ class MosaicSettings(Settings):
     patches: tuple[Patch, ...] = Field(
         default=(),
         max_length=MOST_PATCHES,
-        description="Patch list, as prepared data hold it; empty lays patches out.",
+        description="Patch list, or its JSON text, as prepared data hold it (`patches`); empty "
+        "lays patches out.",
     )
+
+    @field_validator("patches", mode="before")
+    @classmethod
+    def _patches_read(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given) if given.strip() else ()
+        except ValueError as error:
+            raise ValueError(f"patch list is no valid JSON: {error}") from None
 
     @field_validator("themes")
     @classmethod

@@ -17,17 +17,18 @@ _PICTURE_PX = 512
 def shape_of(settings: MosaicSettings, picture: Pixels | None, device: torch.device) -> Shape:
     """Alpha of a patch at u, v (-1…1). Edges fade inwards over `edge_px`, at least over one
     pixel, half of it outside, so that neighbours of a grid meet without a line between them."""
+    edge_px = settings.edge_px * settings.work_scale
     if settings.shape == "picture":
         alpha = torch.zeros((1, 1)) if picture is None else torch.as_tensor(picture)
-        return _pictured(alpha.to(device).float(), settings.edge_px)
+        return _pictured(alpha.to(device).float(), edge_px)
     if settings.shape == "soft":
         return _soft
     inside = {"rectangle": _rectangle, "ellipse": _ellipse, "hexagon": _hexagon}[settings.shape]
 
     def shape(u: Tensor, v: Tensor, half_width: Tensor, half_height: Tensor) -> Tensor:
         depth = inside(u, v, half_width, half_height)
-        if settings.edge_px > 1:
-            return (depth / settings.edge_px).clamp(0, 1)
+        if edge_px > 1:
+            return (depth / edge_px).clamp(0, 1)
         return (depth + 0.5).clamp(0, 1)
 
     return shape

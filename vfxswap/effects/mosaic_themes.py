@@ -22,8 +22,11 @@ PREFIX = "mosaic-"
 BATCH = 64
 _DARK, _LIGHT = 0.06, 0.5
 """Patches whose mean (net space) lies outside are shifted into this range for the networks."""
-_TOP = 0.6
-"""Net values above this, 1.7 in linear, are taken off before the networks and put back after."""
+_TOP = 0.66
+"""Net values above this, 4.8 in linear at the exposure that the networks see, are highlights: cut
+off for the networks, and taken from the plate after, from one stop below on."""
+_STOP = 1 / 17.52
+"""One stop in net space (AMPAS S-2016-001)."""
 _LEAST_CONTRAST, _MOST_CONTRAST = 0.2, 2.0
 """How far a patch's contrast is changed at most, as a factor."""
 
@@ -73,14 +76,21 @@ class Themes:
     def made(self, patches: Tensor, themes: Sequence[str], settings: MosaicSettings) -> Tensor:
         """[N, 3, size, size] in net space of patches [N, 3, 32, 32] of the plate (net space,
         finite), each by its theme, colours matched as the settings ask."""
-        shift, excess, seen = _in_range(patches)
+        if not len(patches):
+            return patches.new_empty((0, 3, self.size, self.size))
+        shift, seen = _in_range(patches)
         out = patches.new_empty((len(patches), 3, self.size, self.size))
         names = np.array(themes)
         for name in dict.fromkeys(themes):
             which = torch.as_tensor(np.flatnonzero(names == name), device=self._device)
             for part in torch.split(which, BATCH):
                 out[part] = _sized(self._generated(seen[part], name, settings), self.size)
-        return _matched(out, seen, shift, excess, settings)
+        matched = _matched(out, seen, settings)
+        if settings.highlights > 0:
+            held = _sized(patches - shift, self.size)
+            share = ((held - _TOP) / _STOP + 1).clamp(0, 1).amax(1, keepdim=True)
+            matched = torch.lerp(matched, held, settings.highlights * share)
+        return matched + shift
 
     def _generated(self, patches: Tensor, theme: str, settings: MosaicSettings) -> Tensor:
         made = self._once(as_input(patches), theme)
@@ -96,34 +106,23 @@ class Themes:
         return made.float()
 
 
-def _in_range(patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Exposure [N, 1, 1, 1] and highlights [N, 3, h, w] that the networks do not see, and what
-    they see; the three add up to the patches."""
+def _in_range(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Exposure [N, 1, 1, 1] that is taken off every patch, and what the networks see of the rest.
+
+    In net space a gain of the light is an offset, so what is put back keeps its scale.
+    """
     mean = patches.mean((1, 2, 3), keepdim=True)
     shift = mean - mean.clamp(_DARK, _LIGHT)
-    held = patches - shift
-    excess = (held - _TOP).clamp_min(0)
-    return shift, excess, held - excess
+    return shift, (patches - shift).clamp_max(_TOP)
 
 
-def _matched(
-    made: Tensor, seen: Tensor, shift: Tensor, excess: Tensor, settings: MosaicSettings
-) -> Tensor:
-    """Mean and contrast of every patch towards the plate's; exposure and highlights put back.
-
-    In net space, where a gain of the light is an offset: highlights keep their scale.
-    """
+def _matched(made: Tensor, seen: Tensor, settings: MosaicSettings) -> Tensor:
+    """Mean and contrast of every patch towards the plate's."""
     own, plate = made.mean((2, 3), keepdim=True), seen.mean((2, 3), keepdim=True)
-    contrast = (_contrast(seen) / _contrast(made).clamp_min(1e-4)).clamp(
-        _LEAST_CONTRAST, _MOST_CONTRAST
-    )
+    contrast = _contrast(seen) / _contrast(made).clamp_min(1e-4)
+    contrast = contrast.clamp(_LEAST_CONTRAST, _MOST_CONTRAST)
     gain = 1 + settings.contrast_match * (contrast - 1)
-    mean = torch.lerp(own, plate, settings.color_match)
-    matched = (made - own) * gain + mean + shift
-    if settings.highlights > 0:
-        glints = _sized(excess, made.shape[-1])
-        matched = matched + settings.highlights * glints
-    return matched
+    return (made - own) * gain + torch.lerp(own, plate, settings.color_match)
 
 
 def _contrast(patches: Tensor) -> Tensor:

@@ -157,7 +157,7 @@ def laid_out(
 
 def covered(patches: PatchSet, window: Box, *, pixel_aspect: float, cell_px: float) -> float:
     """Share of cells of a window whose centre lies in a patch (as a rectangle)."""
-    cover = _Cover(window, cell_px, "rectangle", pixel_aspect)
+    cover = _Cover(window, cell_px, "rectangle", pixel_aspect, edge_px=0)
     for matrix, box in zip(patches.matrices(pixel_aspect), patches.boxes(pixel_aspect)):
         cover.add(matrix, box)
     return cover.share
@@ -357,8 +357,11 @@ def _checked(count: int) -> None:
 class _Cover:
     """Which cells of a window lie in a patch of some shape."""
 
-    def __init__(self, window: Box, cell_px: float, shape: str, pixel_aspect: float) -> None:
+    def __init__(
+        self, window: Box, cell_px: float, shape: str, pixel_aspect: float, *, edge_px: float
+    ) -> None:
         self._window, self._shape = window, shape
+        self._edge_px = edge_px if edge_px > 1 and shape != "soft" else 0.0
         self._columns = max(1, round(window.width * pixel_aspect / cell_px))
         self._rows = max(1, round(window.height / cell_px))
         self.step = np.array([window.width / self._columns, window.height / self._rows])
@@ -369,7 +372,7 @@ class _Cover:
     @classmethod
     def of(cls, settings: MosaicSettings, window: Box, pixel_aspect: float) -> _Cover:
         cell_px = max(2.0, settings.size_min_px / _CELLS)
-        return cls(window, cell_px, settings.shape, pixel_aspect)
+        return cls(window, cell_px, settings.shape, pixel_aspect, edge_px=settings.edge_px)
 
     @property
     def cells(self) -> int:
@@ -391,7 +394,7 @@ class _Cover:
         return held
 
     def add(self, matrix: Array, box: Array) -> None:
-        """Marks the cells whose centres lie in a patch."""
+        """Marks the cells whose centres lie in a patch, up to where its edge is half faded."""
         corner = np.array([self._window.x, self._window.y])
         low = np.floor((box[:2] - corner) / self.step).astype(int).clip(0)
         high = np.ceil((box[2:] - corner) / self.step).astype(int)
@@ -404,7 +407,9 @@ class _Cover:
         scale = 2 / (a * e - b * d)
         dx, dy = (x - c)[None], (y - f)[:, None]
         u, v = scale * (e * dx - b * dy) - 1, scale * (a * dy - d * dx) - 1
-        inside = _inside(u, v, self._shape)
+        width, height = np.hypot(a, d), np.hypot(b, e)
+        faded = [1 / max(1 - self._edge_px / span, 0.1) for span in (width, height)]
+        inside = _inside(u * faded[0], v * faded[1], self._shape)
         self._count += int(np.count_nonzero(inside & ~part))
         part |= inside
 

@@ -120,11 +120,11 @@ class MosaicTrainer:
         themes: Mapping[str, PictureSet],
         *,
         encoder: MosaicEncoder | None = None,
-        begin: MosaicGenerator | None = None,
+        begin: Mapping[str, MosaicGenerator] | None = None,
         device: str = "cpu",
     ) -> None:
-        """A trained `encoder` stays frozen; `begin` is a generator for it, of another theme,
-        that every G then begins as.
+        """A trained `encoder` stays frozen; `begin` holds the generators, all of one shape, that
+        the themes then begin as.
 
         Raises JobError for settings that do not go with a frozen encoder.
         """
@@ -136,7 +136,8 @@ class MosaicTrainer:
         self.frozen = encoder is not None
         if self.frozen and training.code_iterations:
             raise JobError("a frozen encoder is not trained", wanted="code_iterations = 0")
-        if begin is not None and begin.size > CODE_PX and training.large_iterations:
+        large = any(net.size > CODE_PX for net in (begin or {}).values())
+        if large and training.large_iterations:
             raise JobError("themes begin at 64 pixels", wanted="large_iterations = 0")
         self.iteration = 0
         self.losses: dict[str, float] = {}
@@ -230,7 +231,7 @@ class MosaicTrainer:
             torch.manual_seed(self.training.seed)
             shape = MosaicEncoderSettings(code=self.training.code)
             encoder = self._given[0] or MosaicEncoder(shape)
-            decoder = self._given[1] or MosaicGenerator(MosaicGeneratorSettings(code=shape.code))
+            decoder = MosaicGenerator(MosaicGeneratorSettings(code=encoder.settings.code))
             self.nets = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         encoder.requires_grad_(not self.frozen)
         decoder.requires_grad_(not self.frozen)
@@ -243,10 +244,13 @@ class MosaicTrainer:
             if stage == "small":
                 decoder = self.nets["decoder"]
                 assert isinstance(decoder, MosaicGenerator)
-                made = {t: MosaicGenerator(decoder.settings) for t in self.themes}
-                for net in made.values():
-                    net.load_state_dict(decoder.state_dict())
-                critics: dict[str, nn.Module] = {t: MosaicCritic(decoder.size) for t in self.themes}
+                begin = self._given[1] or dict.fromkeys(self.themes, decoder)
+                made = {t: MosaicGenerator(begin[t].settings) for t in self.themes}
+                for theme, net in made.items():
+                    net.load_state_dict(begin[theme].state_dict())
+                critics: dict[str, nn.Module] = {
+                    t: MosaicCritic(net.size) for t, net in made.items()
+                }
                 self._add_themes(dict(made), critics)
             else:
                 grown: dict[str, nn.Module] = {}

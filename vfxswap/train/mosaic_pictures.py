@@ -25,7 +25,7 @@ DRAWN = "drawn:"
 """Begins a source that is drawn: `drawn:flowers`."""
 SKIMAGE = "skimage:"
 """Begins a source that comes with scikit-image: `skimage:coffee`."""
-DRAWN_PX = 128
+DRAWN_PX = 96
 POOL_PX = 64
 LONGEST_PX = 640
 """Photographs are reduced to this: their patches are small."""

@@ -59,7 +59,9 @@ class MosaicRecipe(Settings):
         default="", description="Model of a trained encoder that stays frozen; empty trains one."
     )
     begin: str = Field(
-        default="", description="Theme, by its model, that new ones begin as; for a frozen encoder."
+        default="",
+        description="For a frozen encoder: the model that a theme begins as, its own earlier one "
+        "(mosaic-{theme}) or another's (mosaic-flowers).",
     )
     describe: str = Field(
         default="Mosaic theme: {theme}.", description="The cards' description of {theme}."
@@ -236,20 +238,25 @@ def finished(trainer: MosaicTrainer, theme: str) -> MosaicGenerator:
     return net.grown() if isinstance(net, GrowingGenerator) else net
 
 
-def _trained(recipe: MosaicRecipe) -> tuple[MosaicEncoder | None, MosaicGenerator | None]:
+def _trained(
+    recipe: MosaicRecipe,
+) -> tuple[MosaicEncoder | None, dict[str, MosaicGenerator] | None]:
     if not recipe.encoder:
         return None, None
     if not recipe.begin:
         raise JobError("a frozen encoder needs a theme to begin with", wanted="begin = a model")
-    nets = []
-    for name in (recipe.encoder, recipe.begin):
-        model = find_model(name)
-        nets.append(load_net(model.card, model.folder, device="cpu"))
-    encoder, begin = nets
-    if not isinstance(encoder, MosaicEncoder) or not isinstance(begin, MosaicGenerator):
-        raise JobError("encoder and begin are no encoder and theme of a mosaic",
-                       got=f"{recipe.encoder} and {recipe.begin}")  # fmt: skip
-    return encoder, begin.requires_grad_(True)
+    model = find_model(recipe.encoder)
+    encoder = load_net(model.card, model.folder, device="cpu")
+    if not isinstance(encoder, MosaicEncoder):
+        raise JobError("model is no encoder of mosaics", got=recipe.encoder)
+    begin = {}
+    for theme in recipe.themes:
+        earlier = find_model(recipe.begin.format(theme=theme))
+        net = load_net(earlier.card, earlier.folder, device="cpu")
+        if not isinstance(net, MosaicGenerator):
+            raise JobError("model is no theme of a mosaic", got=earlier.card.name)
+        begin[theme] = net
+    return encoder, begin
 
 
 def _held_out(recipe: MosaicRecipe) -> MosaicRecipe:
