@@ -29,6 +29,7 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     bench = typer.Typer(invoke_without_command=True)
     bench.callback()(_bench)
     bench.command("swap")(_bench_swap)
+    bench.command("mosaic")(train_mosaic.bench)
     bench.command("farm")(farm.bench)
     bench.command("style")(train_style.bench)
     bench.command("mosaic")(train_mosaic.bench)
@@ -45,6 +46,7 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
         train.command(which, help=text)(face_training)
     train.command("mosaic")(train_mosaic.train(command_line))
     train_style.add_commands(train, chosen=chosen, command_line=command_line())
+    train.command("mosaic")(train_mosaic.train(command_line))
     app.add_typer(train, name="train")
 
 
