@@ -82,6 +82,7 @@ def test_a_damaged_picture_is_read_or_ends_in_a_sentence(
 
 
 @pytest.mark.fault
+@pytest.mark.timeout(1800)
 def test_thousands_of_damaged_pictures_are_read_or_end_in_sentences(
     decoder: Decoder, originals: list[Path], tmp_path: Path
 ) -> None:
@@ -164,10 +165,11 @@ def test_a_damaged_frame_never_ends_a_render_without_a_sentence(
 
 
 @pytest.mark.fault
+@pytest.mark.timeout(1800)
 def test_hundreds_of_damaged_frames_never_end_a_render_without_a_sentence(
     tmp_path: Path, gain_effect: type[Gain]
 ) -> None:
-    hostile_frames(tmp_path, range(30, 700))
+    hostile_frames(tmp_path, range(30, 400))
 
 
 # Text -----------------------------------------------------------------------------------------
