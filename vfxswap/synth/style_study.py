@@ -36,7 +36,7 @@ from vfxswap.train.style_add import AddedStyleTrainer
 from vfxswap.train.style_measure import Flow, blend_losses, flow_between, warp_error
 
 SHOT_PERFORMER, SHOT_FRAMES = 7103, 7
-TEMPORAL_WEIGHT = 200.0
+TEMPORAL_WEIGHT = 60.0
 
 
 class Study:

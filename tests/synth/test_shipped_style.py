@@ -1,0 +1,89 @@
+"""The style model that ships: small, distinct, blendable, and what its card says."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vfxswap.effects.style import every_style
+from vfxswap.io.weights import find_model, load_net
+from vfxswap.nets.perceptual import Perceptual
+from vfxswap.nets.style import StyleNet
+from vfxswap.synth.style_pictures import as_net, photograph
+from vfxswap.synth.style_recipe import DRAWN_PX, read_picture
+from vfxswap.train.style_losses import StyleTarget
+from vfxswap.train.style_measure import blend_losses
+from vfxswap.train.style_media import drawn
+
+LAYERS = ("pixels", "relu1_2", "relu2_2", "relu3_2", "relu4_2")
+
+
+@pytest.fixture(scope="module")
+def net() -> StyleNet:
+    stored = find_model("style-starter")
+    found = load_net(stored.card, stored.folder, device="cpu")
+    assert isinstance(found, StyleNet)
+    return found
+
+
+@pytest.fixture(scope="module")
+def cat() -> Tensor:
+    picture = as_net(np.ascontiguousarray(photograph("chelsea.png", 160)[:160, 40:200]))
+    return torch.from_numpy(picture).permute(2, 0, 1)[None].contiguous()
+
+
+def test_style_models_take_no_more_than_4_mb() -> None:
+    folders = [find_model(name).folder for name in ("style-starter", "style-classifier")]
+    assert sum(f.stat().st_size for d in folders for f in d.rglob("*") if f.is_file()) < 4 << 20
+
+
+def test_every_style_has_a_thumbnail(net: StyleNet) -> None:
+    row = find_model("style-starter").row()
+    assert row["styles"] == list(net.styles) and len(net.styles) >= 16
+    assert set(row["thumbs"]) == set(net.styles)
+    for style in net.styles:
+        file = find_model("style-starter").folder / "thumbs" / f"{style}.jpg"
+        assert file.stat().st_size <= 10 * 1024
+        assert read_picture(file).shape[2] == 128
+
+
+def test_styles_are_far_apart_on_a_photograph(net: StyleNet, cat: Tensor) -> None:
+    with torch.inference_mode():
+        made = net(cat, torch.eye(len(net.styles)))
+    apart = [float((a - b).abs().mean()) for a, b in itertools.combinations(made, 2)]
+    assert min(apart) > 0.01
+
+
+def test_content_stays_readable(net: StyleNet, cat: Tensor) -> None:
+    """The light of the result follows the light of the photograph."""
+    light = torch.nn.functional.avg_pool2d(cat.mean(1, keepdim=True), 8).flatten()
+    with torch.inference_mode():
+        made = net(cat, torch.eye(len(net.styles)))
+    for name, picture in zip(net.styles, made):
+        mine = torch.nn.functional.avg_pool2d(picture.mean(0)[None, None], 8).flatten()
+        together = float(torch.corrcoef(torch.stack([light, mine]))[0, 1])
+        assert abs(together) > 0.3, name
+
+
+def test_style_loss_falls_in_eleven_blends_from_one_style_to_the_other(
+    net: StyleNet, cat: Tensor
+) -> None:
+    stored = find_model("style-classifier")
+    judge = load_net(stored.card, stored.folder, device="cpu")
+    assert isinstance(judge, Perceptual)
+    cup = np.ascontiguousarray(photograph("coffee.png", DRAWN_PX)[:, 120 : 120 + DRAWN_PX])
+    picture = as_net(drawn("impasto", cup, np.random.default_rng([34, 0])))
+    target = StyleTarget.of([torch.from_numpy(picture).permute(2, 0, 1)], judge, LAYERS)
+    losses = blend_losses(net, judge, cat, first="ink_wash", second="impasto", target=target)
+    assert len(losses) == 11
+    assert all(a > b for a, b in itertools.pairwise(losses)), losses
+
+
+def test_every_style_of_a_small_plate_comes_in_one_pass(net: StyleNet) -> None:
+    plate = np.random.default_rng(0).random((32, 48, 3)).astype(np.float32)
+    made = every_style(net, plate)
+    assert [name for name, _ in made] == list(net.styles)
