@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vfxswap.cli import run
+from vfxswap.cli.jobs import read_job
 from vfxswap.cli.options import given_settings, settings_command
 from vfxswap.cli.progress import Dialect, finish, listener
 from vfxswap.errors import EXIT_BAD_JOB
@@ -72,12 +73,11 @@ def submit(
     with run.cancelled_by_signals() as cancel:
         from vfxswap.farm.submission import Submission
         from vfxswap.farm.targets import target
-        from vfxswap.job import Job
         from vfxswap.settings import validated
 
         chosen = target(to)
         own = validated(chosen.settings_type, given_settings(chosen.settings_type, settings))
-        content = Job.read(job).for_show(show)
+        content = read_job(job, show)
         _check(content, cancel)
         reports: list[Report] = []
         with listener(progress) as listen:

@@ -38,8 +38,9 @@ SHARE = 0.8
 """Of the memory that is free, when nothing is said."""
 PROCESS_BYTES = 600 << 20
 """A worker with torch and the shipped models, before its first frame."""
-PIXEL_BYTES = 400
-"""Of one pixel over all frames that a worker holds: read ahead, in hand, and being written."""
+PIXEL_BYTES = 500
+"""Of one pixel over all frames that a worker holds: read ahead, in hand, and being written. A swap
+at 2048×1152 took 472 above the process."""
 GIGABYTE = 1e9
 
 
