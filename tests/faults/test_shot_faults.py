@@ -24,6 +24,7 @@ from vfxswap.render.output import verify_sidecar
 __all__ = ["gain_effect"]
 
 FRAMES = tuple(range(1001, 1013))
+PATIENCE_S = 130.0
 RENDER = """
 import os, signal, sys
 from small_shot import Gain
@@ -94,10 +95,10 @@ def test_when_a_render_is_killed_while_writing_then_the_next_leaves_no_trace_of_
     foreign = shot / "killed" / ".comp.1005.exr.0123456789.tmp"
     foreign.parent.mkdir()
     foreign.write_bytes(b"somebody else's")
-    assert rendering(shot / "job.json", deadly="comp.1005").wait(60) == -signal.SIGKILL
+    assert rendering(shot / "job.json", deadly="comp.1005").wait(PATIENCE_S) == -signal.SIGKILL
     left = [p for p in foreign.parent.iterdir() if ".tmp" in p.name and p != foreign]
     assert left and not (foreign.parent / "comp.1005.exr").exists()
-    assert rendering(shot / "job.json", how="go on").wait(60) == 0
+    assert rendering(shot / "job.json", how="go on").wait(PATIENCE_S) == 0
     assert [p.name for p in foreign.parent.iterdir() if ".tmp" in p.name] == [foreign.name]
     assert pictures(foreign.parent) == whole
 
@@ -110,7 +111,11 @@ def test_when_processes_render_the_same_frames_at_once_then_all_is_whole(shot: P
     other = job.model_copy(update={"output": Output(pattern=str(shot / "many" / "comp.#.exr"))})
     other.write(shot / "job.json")
     running = [rendering(shot / "job.json", how=how) for how in ("", "", "go on")]
-    assert [p.wait(120) for p in running] == [0, 0, 0]
+    try:
+        assert [p.wait(PATIENCE_S) for p in running] == [0, 0, 0]
+    finally:
+        for each in running:
+            each.kill()
     assert pictures(shot / "many") == whole
     files = list((shot / "many").iterdir())
     assert len(files) == 24 and all(verify_sidecar(p) for p in files if p.suffix == ".exr")
