@@ -33,6 +33,7 @@ from vfxswap.nets.run import FastComb, half_type
 from vfxswap.ops.blend import multiband_blend
 from vfxswap.ops.matte import polygon_matte
 from vfxswap.persona import ModelCard, Persona
+from vfxswap.render.models import Shelf
 
 Row = dict[str, Any]
 
@@ -253,7 +254,7 @@ def frame_rows(comb: Comb, size: tuple[int, int], *, repeats: int = 3) -> list[R
         personas=(Persona(id=_PERSONA, synthetic=True),),
     )
     settings = SwapSettings(persona=_PERSONA)
-    effect = Swap.load([settings], _Bench(LoadedNet(card, timed)), device)
+    effect = Swap.load([settings], _Bench(LoadedNet(card, timed), device), device)
     frame = _frame(size)
     effect(frame, settings, {})
     totals, inside = [], []
@@ -297,16 +298,20 @@ class _Timed(FastComb):
 
 
 class _Bench:
-    """The models of a render that has one."""
+    """The models of a render: one comb, and the stages that are installed."""
 
-    def __init__(self, net: LoadedNet) -> None:
+    def __init__(self, net: LoadedNet, device: torch.device) -> None:
         self._net = net
+        self._shelf = Shelf(device)
 
     def for_persona(self, persona: str) -> LoadedNet:
         return self._net
 
     def by_name(self, name: str) -> LoadedNet:
         return self._net
+
+    def for_stage(self, stage: str) -> LoadedNet:
+        return self._shelf.for_stage(stage)
 
 
 class _OpenCvBlend:

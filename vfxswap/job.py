@@ -86,6 +86,10 @@ class Tracking(Settings):
     find_cuts: bool = Field(
         default=True, description="Look for cuts: no face is followed across one."
     )
+    identify: bool = Field(
+        default=True,
+        description="Tell performers apart by their looks: ids hold through crossings and cuts.",
+    )
     cuts: tuple[int, ...] = Field(
         default=(), description="Frames at which another take begins, beside those found."
     )

@@ -63,3 +63,22 @@ def test_looks_decide_where_places_do_not() -> None:
             seen = by_id[id_].descriptor
             assert seen is not None
             assert seen @ look(who) > 0.7, f"frame {n}"
+
+
+def leaning(id_: int, x: float, who: int, towards: int, share: float, *, noise: int) -> Face:
+    """A face whose look is that of `who` with some of another's."""
+    mixed = (1 - share) * look(who) + share * look(towards)
+    seen = face(id_, x, who, noise=noise)
+    return Face(id_, seen.points, seen.confidence, 0.9, mixed / np.linalg.norm(mixed))
+
+
+def test_a_likely_pair_is_joined_when_nobody_else_is_near() -> None:
+    # Other light after the cut: the looks of both have moved, cosines about 0.65.
+    before = {n: [face(0, 0, 1, noise=n), face(1, 300, 2, noise=n)] for n in range(5)}
+    after = {
+        n: [leaning(2, 0, 2, 8, 0.45, noise=n), leaning(3, 300, 1, 9, 0.45, noise=n)]
+        for n in range(5, 10)
+    }
+    assert ids(reunited({**before, **after}, same=0.9)) == [[0, 1]] * 10
+    alone = {n: faces[:1] for n, faces in after.items()}
+    assert ids(reunited({0: before[0][1:], **alone}, same=0.9))[-1] == [1]

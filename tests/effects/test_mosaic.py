@@ -220,6 +220,9 @@ class _Shelf:
     def for_persona(self, persona: str) -> LoadedNet:
         raise AssertionError("a mosaic has no persona")
 
+    def for_stage(self, stage: str) -> LoadedNet:
+        raise AssertionError(stage)
+
     def by_name(self, name: str) -> LoadedNet:
         if name not in self._models:
             raise ModelError("no such model", got=name, wanted="perhaps mosaic-flowers")

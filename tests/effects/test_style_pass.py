@@ -39,6 +39,9 @@ class Shelf:
     def for_persona(self, persona: str) -> LoadedNet:
         raise AssertionError(persona)
 
+    def for_stage(self, stage: str) -> LoadedNet:
+        raise AssertionError(stage)
+
 
 @pytest.fixture(scope="module")
 def net() -> StyleNet:

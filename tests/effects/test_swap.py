@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from vfxswap import color
 from vfxswap.align.crop import template
 from vfxswap.effects.base import EffectResult, Frame, LoadedNet
 from vfxswap.effects.swap import Swap, SwapSettings
 from vfxswap.errors import JobError
 from vfxswap.geometry import LANDMARK_COUNT, Array, Box, Face
 from vfxswap.image import Pixels
+from vfxswap.nets.parsing import CLASSES
 from vfxswap.persona import ModelCard, Persona
 from vfxswap.settings import settings_at
 
@@ -49,14 +51,38 @@ def _card() -> ModelCard:
     )
 
 
+class PaintedParser(nn.Module):
+    """Stands in for a parser: what is above 10 in a crop is `part`, the rest skin."""
+
+    SIZE = 128
+
+    def __init__(self, part: str = "skin") -> None:
+        super().__init__()
+        self.part = CLASSES.index(part)
+
+    def forward(self, crop: Tensor) -> Tensor:
+        bright = (crop.mean(1) > float(color.to_net(np.full(1, 10.0))[0])).float()
+        logits = torch.full((len(crop), len(CLASSES), *crop.shape[2:]), -20.0)
+        logits[:, CLASSES.index("skin")] = 20.0 - 40.0 * bright
+        logits[:, self.part] = torch.maximum(logits[:, self.part], 40.0 * bright - 20.0)
+        return logits
+
+
 class Shelf:
     """The models of a job, in memory."""
+
+    def __init__(self, parser: nn.Module | None = None) -> None:
+        self.parser = parser or PaintedParser()
 
     def for_persona(self, persona: str) -> LoadedNet:
         return LoadedNet(_card(), MirrorComb())
 
     def by_name(self, name: str) -> LoadedNet:
         raise AssertionError(name)
+
+    def for_stage(self, stage: str) -> LoadedNet:
+        assert stage == "parsing"
+        return LoadedNet(_card(), self.parser)
 
 
 def _face(id: int = 0, *, x: float = 40, y: float = 30, size: int = 100) -> Face:
@@ -71,8 +97,8 @@ def _frame(*faces: Face, height: int = 150, width: int = 180, seed: int = 0) -> 
     return Frame(1001, rgb, window, window, seed=1, faces=faces)
 
 
-def _swap(frame: Frame, wish: SwapSettings) -> EffectResult:
-    effect = Swap.load([wish], Shelf(), torch.device("cpu"))
+def _swap(frame: Frame, wish: SwapSettings, parser: nn.Module | None = None) -> EffectResult:
+    effect = Swap.load([wish], Shelf(parser), torch.device("cpu"))
     return effect(frame, wish, effect.prepare([frame]))
 
 
@@ -245,3 +271,37 @@ def test_overscan_moves_neither_face_nor_result() -> None:
 def test_likenesses_are_all_personas_that_would_be_written() -> None:
     wish = SwapSettings(persona="amber", faces={"1": "basalt", "2": ""})
     assert Swap.likenesses(wish) == ("amber", "basalt")
+
+
+def _with_bar(part: str, **wish: float) -> tuple[Frame, EffectResult]:
+    """A bright bar over the face, that the parser takes for `part`."""
+    frame = _frame(_face(size=128, x=20, y=10))
+    frame.rgb[:, 78:92] = 20.0
+    settings = SwapSettings.model_validate({"persona": "basalt", "highlights": 0.0, **wish})
+    return frame, _swap(frame, settings, PaintedParser(part))
+
+
+@pytest.mark.parametrize("part", ["occluder", "glasses", "hair"])
+def test_what_the_parser_sees_before_the_face_stays_in_front(part: str) -> None:
+    frame, result = _with_bar(part)
+    assert float(result.matte[60:100, 81:89].max()) == 0
+    assert np.array_equal(result.rgb[60:100, 81:89], frame.rgb[60:100, 81:89])
+    assert float(result.matte[85, 70]) == 1
+    channel = _layer(result, "swap_matte")[..., 3 if part == "hair" else 2]
+    assert float(channel[60:100, 82:88].min()) > 0.95
+    assert float(channel[85, 60]) == 0
+
+
+def test_the_artist_may_let_the_swap_come_through() -> None:
+    for part, wish in (("occluder", {"occluders": 0.0}), ("hair", {"hair": 0.0})):
+        _, result = _with_bar(part, **wish)
+        assert float(result.matte[85, 85]) == 1
+
+
+def test_no_parser_is_loaded_when_nothing_is_to_stay_in_front() -> None:
+    class Bare(Shelf):
+        def for_stage(self, stage: str) -> LoadedNet:
+            raise AssertionError(stage)
+
+    wish = SwapSettings(persona="basalt", occluders=0, hair=0)
+    Swap.load([wish], Bare(), torch.device("cpu"))

@@ -42,12 +42,16 @@ def gaps(
             for frame in missing:
                 away = min(frame - first, last - frame)
                 face = _between(a, b, (frame - first) / (last - first), away)
-                if all(
-                    distance(face.points, other.points, pixel_aspect=pixel_aspect) > APART
-                    for other in frames[frame]
-                ):
+                if is_apart(face, frames[frame], pixel_aspect=pixel_aspect):
                     filled.setdefault(frame, []).append(face)
     return {frame: tuple(faces) for frame, faces in filled.items()}
+
+
+def is_apart(face: Face, others: Sequence[Face], *, pixel_aspect: float = 1.0) -> bool:
+    """Whether a face is another one than each of `others` on its frame."""
+    return all(
+        distance(face.points, other.points, pixel_aspect=pixel_aspect) > APART for other in others
+    )
 
 
 def _between(a: Face, b: Face, t: float, away: int) -> Face:

@@ -13,6 +13,9 @@ from torch import Tensor
 from vfxswap.align.pose import View, cut_aligned
 from vfxswap.geometry import Array, Face
 
+LIKELY: Final = 0.5
+MARGIN: Final = 0.3
+
 CLEAREST: Final = 24
 """Faces of a track that its look is taken from: those with the highest scores."""
 
@@ -56,8 +59,9 @@ def reunited(frames: Mapping[int, Sequence[Face]], *, same: float) -> dict[int, 
     """Tracks of one performer under one id: who left and came back, also over a cut.
 
     The pair that looks most alike is joined first, while the cosine of their looks is above
-    `same`; two that are on a frame together never are. Ids are given anew from 0 up in the order
-    of appearance, from left to right. Faces without descriptors keep to themselves.
+    `same`, or above `LIKELY` and by `MARGIN` above what either has with those who are on a frame
+    with the other; two that are on a frame together never are. Ids are given anew from 0 up in
+    the order of appearance, from left to right. Faces without descriptors keep to themselves.
     """
     performers: list[_Performer] = []
     by_id: dict[int, _Performer] = {}
@@ -85,13 +89,21 @@ def reunited(frames: Mapping[int, Sequence[Face]], *, same: float) -> dict[int, 
 def _most_alike(
     performers: Sequence[_Performer], same: float
 ) -> tuple[_Performer, _Performer] | None:
-    best, pair = same, None
-    looks = [p.look if p.looks else None for p in performers]
-    for i, (a, look_a) in enumerate(zip(performers, looks, strict=True)):
-        for b, look_b in zip(performers[i + 1 :], looks[i + 1 :], strict=True):
-            if look_a is None or look_b is None or a.frames & b.frames:
+    known = [p for p in performers if p.looks]
+    if len(known) < 2:
+        return None
+    looks = np.stack([p.look for p in known])
+    alike = looks @ looks.T
+    together = np.array([[bool(a.frames & b.frames) for b in known] for a in known])
+    best, pair = -1.0, None
+    for i, a in enumerate(known):
+        for j in range(i + 1, len(known)):
+            if together[i, j] or alike[i, j] <= best:
                 continue
-            alike = float(look_a @ look_b)
-            if alike > best:
-                best, pair = alike, (a, b)
+            # Whom either would be instead: those the other shares a frame with.
+            rivals = [alike[i, r] for r in np.flatnonzero(together[j]) if r != j]
+            rivals += [alike[j, r] for r in np.flatnonzero(together[i]) if r != i]
+            likely = bool(rivals) and alike[i, j] > max(LIKELY, max(rivals) + MARGIN)
+            if likely or alike[i, j] > same:
+                best, pair = float(alike[i, j]), (a, known[j])
     return pair

@@ -70,6 +70,10 @@ class Models(Protocol):
         """A model by its name. Raises ModelError."""
         ...
 
+    def for_stage(self, stage: str) -> LoadedNet:
+        """The model that serves a stage such as "parsing". Raises ModelError."""
+        ...
+
 
 class Effect(Protocol):
     """A named function of a frame. One object serves one job; calling it has no memory."""

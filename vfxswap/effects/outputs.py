@@ -37,7 +37,7 @@ class MatteSpec:
 
 
 SWAP_FACE = LayerSpec("swap_face", RGBA, "color", "The unmerged face in plate position.", True)
-SWAP_MATTE = LayerSpec("swap_matte", RGBA, "matte", "Swap, skin, occluder, hair.")
+SWAP_MATTE = LayerSpec("swap_matte", RGBA, "matte", "Swap; skin; what is before the face; hair.")
 SWAP_CONF = LayerSpec("swap_conf", ("red",), "matte", "How sure the landmarks are.")
 SWAP_ID = LayerSpec("swap_id", ("red",), "data", "Face id in the tracks + 1; 0 for none.")
 SWAP_UV = LayerSpec("swap_uv", ("red", "green"), "data", "ST map into the aligned crop.")

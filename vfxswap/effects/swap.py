@@ -20,10 +20,12 @@ from vfxswap.effects.outputs import SWAP_CONF, SWAP_FACE, SWAP_ID, SWAP_MATTE, S
 from vfxswap.effects.swap_settings import MAX_CROP, SwapSettings
 from vfxswap.geometry import Array, Box, Face
 from vfxswap.image import Pixels
+from vfxswap.nets.parsing import CLASSES, ParsingNet
 from vfxswap.nets.run import FastComb, accelerated
 from vfxswap.ops.blend import multiband_blend
 from vfxswap.ops.convert import to_pixels, to_tensor
 from vfxswap.ops.grain import grain_of, restore_highlights, without_highlights
+from vfxswap.ops.guided import guided_matte
 from vfxswap.ops.matte import feather_inwards, grow, levels, polygon_matte
 from vfxswap.ops.normalise import denormalise, normalise
 from vfxswap.ops.warp import between_windows, covered_window, inverted, warp_affine
@@ -42,6 +44,8 @@ BLACK = float(color.to_net(np.zeros(1, np.float32))[0])
 RIM_SHARE = 64
 """Share of the crop over which the plate's own pixels hand over to the resampled blend, inside
 the outline: there the blend is close to the plate, but not as sharp."""
+EDGE_NOISE = 0.03
+"""Standard deviation in net space that is grain, not an edge."""
 UNTOUCHED = 1e-3
 """Mattes below this are 0: resampling leaves crumbs that would mark plate pixels as changed."""
 
@@ -51,8 +55,9 @@ class _Patch:
     """A swapped face on its piece of the plate: [h, w(, C)] over `box`, scene-linear.
 
     `rgb` is the comp, `face` the premultiplied patch with its alpha, which is the matte;
-    `skin` is the outline without and `occluder` the part under the holdout. `uv` covers the whole
-    crop `square`.
+    `skin` is the outline without what is in front of it, `occluder` the part under the holdout or
+    under what the parser sees before the face, `hair` the hair around and over it. `uv` covers
+    the whole crop `square`.
     """
 
     box: Box
@@ -60,6 +65,7 @@ class _Patch:
     face: Pixels
     skin: Pixels
     occluder: Pixels
+    hair: Pixels
     square: Box
     uv: Pixels
 
@@ -71,9 +77,12 @@ class Swap:
     settings_type: ClassVar[type[Settings]] = SwapSettings
     needs_faces: ClassVar[bool] = True
 
-    def __init__(self, combs: Mapping[str, LoadedNet], device: torch.device) -> None:
+    def __init__(
+        self, combs: Mapping[str, LoadedNet], parser: ParsingNet | None, device: torch.device
+    ) -> None:
         """`combs` by persona; their networks are `FastComb`s on `device`."""
         self._combs = combs
+        self._parser = parser
         self._device = device
 
     @classmethod
@@ -85,7 +94,10 @@ class Swap:
             loaded = models.for_persona(persona)
             net = fast.setdefault(id(loaded.net), accelerated(loaded.net))
             combs[persona] = LoadedNet(loaded.card, net)
-        return cls(combs, device)
+        parser = None
+        if any(s.occluders or s.hair for s in cast(Sequence[SwapSettings], settings)):
+            parser = cast(ParsingNet, models.for_stage("parsing").net)
+        return cls(combs, parser, device)
 
     @classmethod
     def likenesses(cls, settings: Settings) -> tuple[str, ...]:
@@ -153,7 +165,8 @@ class Swap:
             source, matt, matte, target_levels=swap.plate_levels, bands=swap.blend_bands or None
         )
         inner = feather_inwards(matte, size / RIM_SHARE)
-        back = torch.cat([blended, source, whole, matte, inner], 1)
+        front = self._in_front(plate, face.points, reach, target, frame.pixel_aspect)
+        back = torch.cat([blended, source, whole, matte, inner, front], 1)
         box = _touched(torch.maximum(whole, matte), matrix).intersection(frame.data_window)
         if box.empty:
             return None
@@ -166,13 +179,16 @@ class Swap:
             restore_highlights(colour + grain, beneath, level, amount=swap.highlights)
             for colour in (back[:, :3], back[:, 3:6])
         )
-        inner = back[:, 8:].clamp(0, 1)
+        inner, front = back[:, 8:9].clamp(0, 1), _settled(back[:, 9:])
         blended = torch.where(inner == 1, blended, torch.lerp(beneath, blended, inner))
         holdout = self._matte_of(frame, "holdout", box)
-        keep = (1 - holdout) * (1 - self._matte_of(frame, "garbage", box))
+        before = torch.maximum(holdout, swap.occluders * front[:, :1])
+        keep = (1 - before) * (1 - swap.hair * front[:, 1:])
+        keep = keep * (1 - self._matte_of(frame, "garbage", box))
         skin, matte = settled[:, :1], _settled(settled[:, 1:] * keep)
         comp = _mixed(linear[here], color.from_net(blended), swap.amount * keep)
-        planes = [comp, color.from_net(source) * matte, matte, skin * keep, skin * holdout]
+        planes = [comp, color.from_net(source) * matte, matte, skin * keep]
+        planes += [skin * torch.maximum(holdout, front[:, :1]), front[:, 1:]]
         patch = to_pixels(torch.cat(planes, 1))
         return _Patch(
             box,
@@ -180,9 +196,31 @@ class Swap:
             face=patch[..., 3:7],
             skin=patch[..., 7],
             occluder=patch[..., 8],
+            hair=patch[..., 9],
             square=square,
             uv=_crop_uv(matrix, size, square),
         )
+
+    def _in_front(
+        self, plate: Tensor, points: Array, reach: Box, target: Tensor, pixel_aspect: float
+    ) -> Tensor:
+        """What is before a face and its hair, [1, 2, size, size] in the crop `target` [1, 3,
+        size, size]; 0 without a parser. `plate` covers `reach` in net space."""
+        size = target.shape[-1]
+        if self._parser is None:
+            return target.new_zeros(1, 2, size, size)
+        small = self._parser.SIZE
+        matrix = crop_matrix(points, size=small, pixel_aspect=pixel_aspect)
+        parts = self._parser(_to_crop(plate, matrix, small, reach)).softmax(1)
+        before = parts[:, [CLASSES.index("occluder"), CLASSES.index("glasses")]].sum(1)[:, None]
+        planes = [before, parts[:, CLASSES.index("hair")][:, None]]
+        guide = target.mean(1, keepdim=True)
+        radius = max(1, round(size / small))
+        refined = [
+            guided_matte(_resized(plane, size), guide, radius_px=radius, noise=EDGE_NOISE)
+            for plane in planes
+        ]
+        return levels(torch.cat(refined, 1), black=0.1, white=0.9)
 
     def _matte_of(self, frame: Frame, role: str, box: Box) -> Tensor:
         """An input matte over `box`, [1, 1, h, w] in 0…1; 0 where there is none."""
@@ -235,6 +273,7 @@ class _Canvas:
             (self._mattes[area][..., 0], alpha),
             (self._mattes[area][..., 1], patch.skin),
             (self._mattes[area][..., 2], patch.occluder),
+            (self._mattes[area][..., 3], patch.hair),
         ):
             np.maximum(plane, value, out=plane)
         np.copyto(self._conf[area], np.float32(face.confidence.mean()), where=inside)

@@ -75,6 +75,15 @@ class SwapSettings(Settings):
     grain: float = Field(
         default=1.0, ge=0, le=2, description="Share of the plate's grain put back on the face."
     )
+    occluders: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="How much of what comes before the face (hands, glasses) stays in front.",
+    )
+    hair: float = Field(
+        default=1.0, ge=0, le=1, description="How much of the hair over the face stays in front."
+    )
     min_score: float = Field(
         default=0.0,
         ge=0,

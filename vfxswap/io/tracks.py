@@ -4,7 +4,7 @@ The file holds, beside `"format": "vfxswap-tracks"` and `"version": 2`,
 
 * `plate`: which plate was tracked: file pattern (name without folder, frame number as `#`),
   frame range, width and height of the display window, pixel aspect;
-* `model`: name and SHA-256 of the landmark weights;
+* `model`: name and SHA-256 of the landmark weights, SHA-256 of the identity weights;
 * `state`: hash of the plate's files at tracking time, "" where nobody keeps track of it;
 * `cuts`: view → frames at which another take begins;
 * `automatic`: view → frame → list of faces. A face has `id` (one performer through the shot),
@@ -89,10 +89,11 @@ class PlateIdentity(Settings):
 
 
 class TrackerModel(Settings):
-    """Which weights tracked the shot."""
+    """Which weights tracked the shot; `identity` is empty when looks did not count."""
 
     name: str = ""
     sha256: str = ""
+    identity: str = ""
 
 
 class FaceRecord(Settings):

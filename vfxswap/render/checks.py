@@ -37,7 +37,7 @@ from vfxswap.render.plan import (
     opened_files,
     read_plate,
 )
-from vfxswap.render.tracking import STAGE
+from vfxswap.render.tracking import IDENTITY, STAGE
 from vfxswap.settings import keyed_frames, settings_at_keys
 from vfxswap.shot import format_frames
 
@@ -158,9 +158,10 @@ class _Checker:
     def _tracker(self) -> None:
         if self._job.tracks and Path(self._job.tracks).is_file():
             return
-        stored = self._try(model_of_stage, STAGE)
-        if stored is not None:
-            self._try(load_tensors, stored.folder, stored.card)
+        for stage in (STAGE, IDENTITY) if self._job.tracking.identify else (STAGE,):
+            stored = self._try(model_of_stage, stage)
+            if stored is not None:
+                self._try(load_tensors, stored.folder, stored.card)
 
     def _plate(self, paths: dict[int, Path], view: str) -> None:
         missing = [frame for frame, path in paths.items() if not path.exists()]

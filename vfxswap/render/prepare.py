@@ -211,7 +211,8 @@ def _holds_edits(path: Path) -> bool:
 
 def plate_state(plan: Plan) -> str:
     """Hash of what tracking depends on: frames, sizes and times of the files, weights, settings."""
-    return _state(plan, tracker_model().sha256 + plan.job.tracking.model_dump_json())
+    tracking = plan.job.tracking
+    return _state(plan, tracker_model(tracking).model_dump_json() + tracking.model_dump_json())
 
 
 def _state(plan: Plan, mark: str) -> str:

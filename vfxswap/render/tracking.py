@@ -12,7 +12,8 @@ import torch
 from vfxswap.align.associate import associate
 from vfxswap.align.cuts import find_cuts, scenes, thumbnail
 from vfxswap.align.detect import detect
-from vfxswap.align.gaps import gaps
+from vfxswap.align.gaps import gaps, is_apart
+from vfxswap.align.identify import Describer, described, reunited
 from vfxswap.align.localise import localise
 from vfxswap.align.pose import LandmarkFinder, View
 from vfxswap.align.smooth import smooth
@@ -21,41 +22,46 @@ from vfxswap.errors import CancelledError, PlateError
 from vfxswap.geometry import Array, Face
 from vfxswap.image import Image
 from vfxswap.io.tracks import TrackerModel, Tracks
+from vfxswap.job import Tracking
 from vfxswap.ops.convert import to_tensor
 from vfxswap.render.models import Shelf, model_of_stage
 from vfxswap.render.plan import Plan, Unit
 from vfxswap.render.report import Event, EventKind, Listener
 
 STAGE = "landmarks"
+IDENTITY = "identity"
 SECOND_LOOK = 0.5
 """Share of the wanted score at which a face is believed where its track expects it."""
 
 Found = dict[int, tuple[Face, ...]]
 
 
-def tracker_model() -> TrackerModel:
-    """The landmark weights that are installed. Raises ModelError when there are none."""
+def tracker_model(tracking: Tracking) -> TrackerModel:
+    """The weights that would track a shot. Raises ModelError when there are none."""
     card = model_of_stage(STAGE).card
-    return TrackerModel(name=card.name, sha256=card.weights_sha256)
+    who = model_of_stage(IDENTITY).card.weights_sha256 if tracking.identify else ""
+    return TrackerModel(name=card.name, sha256=card.weights_sha256, identity=who)
 
 
 def track(plan: Plan, *, progress: Listener, cancel: threading.Event) -> Tracks:
     """Faces of the whole shot, handles included, with ids that follow the performers.
 
     Frames are looked at one by one; then faces are followed from cut to cut, looked for again
-    where their track expects them, filled in where they stay lost for a few frames, and steadied.
+    where their track expects them, filled in where they stay lost for a few frames, and steadied;
+    at last tracks that show one performer get one id.
     Frames that cannot be read are reported and stay out of the tracks; absent handles are no
     error. Raises ModelError, CancelledError.
     """
-    loaded = Shelf(plan.device, nets=plan.shelf.nets).for_stage(STAGE)
-    net = cast(LandmarkFinder, loaded.net)
-    look = _Look(plan, net, progress, cancel)
+    tracking = plan.job.tracking
+    shelf = Shelf(plan.device, nets=plan.shelf.nets)
+    finder = cast(LandmarkFinder, shelf.for_stage(STAGE).net)
+    describer = cast(Describer, shelf.for_stage(IDENTITY).net) if tracking.identify else None
+    look = _Look(plan, finder, describer, progress, cancel)
     with torch.inference_mode():
         look.at_every_frame()
         cuts = {view: look.cuts(view) for view in plan.views}
         joined = {view: look.followed(view, cuts[view]) for view in plan.views}
-    model = TrackerModel(name=loaded.card.name, sha256=loaded.card.weights_sha256)
-    return Tracks.of(plan.identity, joined, model=model, cuts=cuts)
+    return Tracks.of(plan.identity, joined, model=tracker_model(tracking), cuts=cuts)
 
 
 @dataclass(eq=False)
@@ -64,6 +70,7 @@ class _Look:
 
     plan: Plan
     net: LandmarkFinder
+    describer: Describer | None
     progress: Listener
     cancel: threading.Event
     found: dict[str, Found] = field(default_factory=dict)
@@ -86,6 +93,8 @@ class _Look:
                 continue
             self.units[unit.view, unit.frame] = unit
             seen = detect(view, self.net, self.plan.job.tracking)
+            if self.describer is not None:
+                seen = described(view, seen, self.describer)
             self.found.setdefault(unit.view, {})[unit.frame] = seen
             self.thumbnails.setdefault(unit.view, {})[unit.frame] = thumbnail(view)
             self._say("done", done, len(units), unit)
@@ -108,17 +117,24 @@ class _Look:
             faces = _with(faces, self._found_again(view, faces))
             faces = _with(faces, self._gaps(faces))
             result |= smooth(faces, pixel_aspect=aspect) if tracking.smooth else faces
+        if self.describer is not None:
+            result = reunited(result, same=float(self.describer.same))
         return result
 
     def _found_again(self, view: str, faces: Found) -> Found:
-        """Faces that a closer look finds where their tracks lead."""
+        """Faces that a closer look finds where their tracks lead, and that are no other's."""
+        aspect = self.plan.identity.pixel_aspect
         least = SECOND_LOOK * self.plan.job.tracking.min_score
         again: Found = {}
         for frame, expected in self._gaps(faces).items():
             self._stop_if_asked()
             picture = self._read(self.units[view, frame])
             looked = [localise(picture, face, self.net) for face in expected]
-            again[frame] = tuple(face for face in looked if face.score >= least)
+            again[frame] = tuple(
+                face
+                for face in looked
+                if face.score >= least and is_apart(face, faces[frame], pixel_aspect=aspect)
+            )
         return again
 
     def _gaps(self, faces: Found) -> Found:
