@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -288,11 +287,3 @@ def test_a_closed_panel_does_not_miss_its_models(application: QtWidgets.QApplica
     for thread in threads:
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
-
-
-def test_qt_is_met_by_no_page_of_the_model() -> None:
-    assert (
-        sys.modules["vfxswap_nuke.panel_model"]
-        .__dict__.keys()
-        .isdisjoint({"QtCore", "QtGui", "QtWidgets"})
-    )

@@ -250,7 +250,8 @@ def test_a_killed_engine_is_replaced_and_its_frames_are_kept(node: Node, shot: S
 
 @pytest.mark.slow
 def test_an_engine_that_stops_answering_is_noticed_and_replaced(node: Node, shot: Shot) -> None:
-    with Engine(str(shot.engine), hang_s=2.0, options=("--heartbeat", "0.2")) as engine:
+    # A busy machine holds up the heartbeats of an engine that loads its libraries.
+    with Engine(str(shot.engine), hang_s=30.0, options=("--heartbeat", "0.2")) as engine:
         run, thread = rendering(node, engine, wait_s=0.3)
         until(lambda: run.finished >= 1)
         stopped = engine.pid
@@ -258,7 +259,7 @@ def test_an_engine_that_stops_answering_is_noticed_and_replaced(node: Node, shot
         os.kill(stopped, signal.SIGSTOP)
         thread.join(PATIENCE_S)
         assert (run.state, run.message) == ("done", "4 rendered")
-        assert any("hung: nothing heard for 2 s" in line for line in run.log)
+        assert any("hung: nothing heard for 30 s" in line for line in run.log)
 
 
 @pytest.mark.slow
