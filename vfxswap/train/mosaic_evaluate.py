@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 SETTINGS = MosaicSettings(layout="grid", size_min_px=32, size_max_px=32, edge_px=0)
 """What is measured: a grid of 32 px patches, colours matched as by default."""
 FEATURES = 64
-_JUDGE_STEPS, _JUDGE_BATCH = 250, 48
+_JUDGE_STEPS, _JUDGE_BATCH = 200, 48
 _SAMPLES = 1024
 _RANGE = 0.48
 """Net-space range from black to display white, which SSIM takes as its peak of 1."""
