@@ -194,6 +194,9 @@ def renders_a_saved_file(asked: dict[str, Any]) -> dict[str, Any]:
         switch_on(asked["engine"], asked["cache"])
     bpy.ops.wm.open_mainfile(filepath=asked["file"])
     known = hasattr(bpy.types.NodeTree, "vfxswap")
+    if "amount" in asked:
+        group = next(g for g in bpy.data.node_groups if g.vfxswap.effect)
+        group.vfxswap_swap.amount = asked["amount"]
     render(bpy.context.scene, str(Path(asked["out"]) / asked["name"]))
     path = Path(asked["cache"]) / "report.json"
     return {"known": known, "report": json.loads(path.read_text())["entries"]}

@@ -185,10 +185,15 @@ def test_a_sequence_is_swapped_as_the_command_line_does_it(
     }  # fmt: skip
     answer = blender.run("renders_a_saved_file", **reopened, switched_on=True, name="reopened")
     assert answer["known"] and errors(answer) == []
+    changed = blender.run(
+        "renders_a_saved_file", **reopened, switched_on=True, name="changed", amount=0.25
+    )
+    assert [entry["level"] for entry in changed["report"]] == ["WARNING"]
+    assert "old or not" in changed["report"][0]["message"]
     bare = blender.run("renders_a_saved_file", **reopened, switched_on=False, name="bare")
     assert not bare["known"]
     for frame in FRAMES:
-        for name in ("reopened", "bare"):
+        for name in ("reopened", "changed", "bare"):
             same = np.array_equal(picture(tmp_path, name, frame), picture(tmp_path, "comp", frame))
             assert same, f"{name} {frame}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vfxswap_blender.description import Description, Effect, Layer, Setting, parse, read, snapshot
 from vfxswap_blender.mapping import (
@@ -102,6 +102,7 @@ def test_text_that_is_no_value_is_named() -> None:
     assert rows_of(numbers, [("", "nameless"), ("a", "1")]) == {"a": 1.0}
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6, width=32), st.floats(0, 1), st.floats(0, 1))
 def test_a_float_reaches_the_engine_as_it_was_typed(value: float, low: float, high: float) -> None:
     import numpy as np

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vfxswap_blender.jobs import States, Wish, frame_key, job_of, mistimed, shot_state
 from vfxswap_blender.report import Report
@@ -149,9 +150,20 @@ def test_pruning_takes_the_longest_unused_and_leaves_what_is_shown(tmp_path: Pat
     assert store.prune() == 0
 
 
+def test_what_a_crash_left_goes_after_a_day(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), 10**9)
+    for name, age_s in (("old", 2 * 86400), ("new", 60)):
+        (tmp_path / "work" / name).mkdir(parents=True)
+        then = time.time() - age_s
+        os.utime(tmp_path / "work" / name, (then, then))
+    store.prune()
+    assert [p.name for p in (tmp_path / "work").iterdir()] == ["new"]
+
+
 # Clips ----------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(-50, 200), st.integers(-20, 60), st.integers(0, 2000), st.integers(1, 40))
 def test_a_clip_is_held_or_begins_again(frame: int, start: int, offset: int, duration: int) -> None:
     held = Clip("p.####.exr", "", start, offset, duration)
@@ -163,6 +175,7 @@ def test_a_clip_is_held_or_begins_again(frame: int, start: int, offset: int, dur
     assert held.number(start - 5) == offset + 1 and held.number(start + 99) == offset + duration
 
 
+@settings(deadline=None)
 @given(st.integers(0, 99999), st.integers(1, 6), st.sampled_from(["p.", "sh010_v2.", "a-"]))
 def test_a_file_and_its_pattern_agree_with_the_engine(number: int, width: int, head: str) -> None:
     name = f"/plates/{head}{number:0{width}d}.exr"
@@ -180,6 +193,7 @@ def test_a_name_without_a_number_is_a_still() -> None:
         number_of("/a1/still.exr")
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_ranges_are_read_by_the_engine(frames: set[int]) -> None:
     assert sorted(parse_frames(ranges(frames))) == sorted(frames)

@@ -55,7 +55,14 @@ class Run:
             found = found[: last + 1]
         self.nodes: list[NodeRun] = []
         seen: set[str] = set()
+        met: set[tuple[str, str]] = set()
         for place in found:
+            where = (place.tree.name, place.node.name)
+            if where in met:
+                message = "lies in a group that is used more than once: all show the first's result"
+                self.tell("WARNING", place.name, None, message)
+                continue
+            met.add(where)
             copied = groups.own_group(place, seen)
             effect = description.effect(place.group.vfxswap.effect)
             if effect is None:
@@ -246,10 +253,12 @@ class NodeRun:
         wish = self._wanted(frame)
         number = wish.clip.number(frame)
         identity = self.run.identity()
-        if identity is None:
-            raise ValueError(self.run.engine_error)
-        key = self._key(wish, number, frame, identity)
-        if not self.run.store.has(key):
+        key = "" if identity is None else self._key(wish, number, frame, identity)
+        if not (key and self.run.store.has(key)):
+            if self._kept(wish, number):
+                return True
+            if identity is None:
+                raise ValueError(self.run.engine_error)
             outcome = self._fetched(wish, number, frame, key, identity, timeout_s)
             if outcome is None:
                 return False
@@ -313,6 +322,17 @@ class NodeRun:
         job = jobs.job_of(wish, {n: settings[n] for n in missing}, tracks=self._tracks())
         work = os.path.join(self.run.store.folder, "work")
         self._batch, self._noted = self.run.service.fetch(job, missing, work), 0
+
+    def _kept(self, wish: jobs.Wish, number: int) -> bool:
+        """Without an engine, shows an earlier result that cannot be told from a new one."""
+        target = self._target(number)
+        if not self.run.engine_error or self._own.mode == "TAP" or not os.path.exists(target):
+            return False
+        groups.wire(self.place.group, self.effect, wish.clip, target, self._space)
+        groups.through(self.place.group, False)
+        message = f"{self.run.engine_error}; what was rendered before is shown, old or not"
+        self.run.tell("WARNING", self.place.name, None, message)
+        return True
 
     def _tracks(self) -> str:
         return os.path.join(self.run.store.folder, "tracks", f"{self._shot[:32]}.json")

@@ -12,10 +12,12 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from typing import Any
 
 _SIDECAR = ".vfxswap.json"
+_DAY_S = 86400.0
 
 
 def key_of(facts: Any) -> str:
@@ -105,7 +107,13 @@ class Store:
 
     def prune(self) -> int:
         """Removes the longest unused results until the rest is within the limit; frames that a
-        node shows stay. Returns the bytes freed."""
+        node shows stay. What a crash left under way goes after a day. Returns the bytes freed."""
+        work = os.path.join(self.folder, "work")
+        for name in os.listdir(work) if os.path.isdir(work) else ():
+            left = os.path.join(work, name)
+            with contextlib.suppress(OSError):
+                if os.stat(left).st_mtime < time.time() - _DAY_S:
+                    shutil.rmtree(left, ignore_errors=True)
         excess, freed = self.size() - self._limit, 0
         for path, stat in sorted(self._files("objects"), key=lambda found: found[1].st_mtime):
             if freed >= excess:
