@@ -308,6 +308,7 @@ def test_rendering_again_takes_what_is_there_and_a_changed_plate_does_not(opened
     assert session.status() == "3 of 3 frames: 3 rendered"
 
 
+@pytest.mark.slow
 def test_a_background_render_is_followed_to_its_end(opened: Open) -> None:
     session = opened()
     session.press("vfx_background")
@@ -316,6 +317,7 @@ def test_a_background_render_is_followed_to_its_end(opened: Open) -> None:
     assert (session.cache / "v1" / "job_proxy1.json").exists()
 
 
+@pytest.mark.slow
 def test_a_deleted_node_harms_no_render(opened: Open) -> None:
     session = opened()
     run = session.start()
@@ -419,6 +421,7 @@ def test_an_unsaved_script_without_a_cache_folder_cannot_render(opened: Open) ->
     wrong(session, "save the script first")
 
 
+@pytest.mark.slow
 def test_a_job_that_is_refused_is_told_without_a_message_box(opened: Open) -> None:
     session = opened()
     session.swap["vfx_persona"].setValue("nobody")
@@ -444,6 +447,7 @@ def test_a_plate_that_cannot_be_read_ends_with_nukes_own_error(opened: Open) -> 
     assert session.swap["vfx_writing"].value() is False
 
 
+@pytest.mark.slow
 def test_an_engine_killed_on_the_way_is_replaced(opened: Open) -> None:
     session = opened()
     run = session.start()

@@ -358,6 +358,7 @@ def test_a_background_engine_that_is_killed_is_started_again(node: Node, engine:
     assert any("ended unexpectedly" in line for line in run.log)
 
 
+@pytest.mark.slow
 def test_a_render_that_ended_unseen_or_runs_elsewhere_is_never_started_again(
     node: Node, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +378,7 @@ def test_a_render_that_ended_unseen_or_runs_elsewhere_is_never_started_again(
     assert background.attach(node.state(), settings=node.settings) is None
 
 
+@pytest.mark.slow
 def test_a_background_job_that_is_refused_is_not_tried_again(node: Node, engine: Engine) -> None:
     run = begin(node, engine, gain=1e9)
     first = pid_of(node)
