@@ -21,7 +21,7 @@ from vfxswap.job import EffectSpec, Job, Output, Plate
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 FRAMES = tuple(range(1001, 1051))
-PATIENCE_S = 240.0
+PATIENCE_S = 480.0
 """For anything that a loaded machine may delay."""
 
 
