@@ -79,6 +79,7 @@ def _style_command(command_line: str) -> Callable[..., None]:
         from vfxswap.errors import JobError
         from vfxswap.settings import validated
         from vfxswap.synth import style_recipe
+        from vfxswap.train.style_add import ADDED_RATE
 
         words = inputs or []
         stated = given_settings(StyleTraining, settings)
@@ -90,7 +91,7 @@ def _style_command(command_line: str) -> Callable[..., None]:
                     [*add, *map(Path, words)],
                     name,
                     model=model,
-                    training=validated(StyleTraining, stated),
+                    training=validated(StyleTraining, {"rate": ADDED_RATE, **stated}),
                     out=out,
                     work=work or Path("training") / out.name,
                     classifier=classifier,

@@ -32,7 +32,7 @@ from vfxswap.synth.style_recipe import (
     style_targets,
 )
 from vfxswap.train.style import StyleData, StyleTrainer, StyleTraining, train
-from vfxswap.train.style_add import AddedStyleTrainer
+from vfxswap.train.style_add import ADDED_RATE, AddedStyleTrainer
 from vfxswap.train.style_measure import Flow, blend_losses, flow_between, warp_error
 
 SHOT_PERFORMER, SHOT_FRAMES = 7103, 7
@@ -70,7 +70,8 @@ class Study:
         recipe = self.recipe.model_copy(update={"styles": {style: ()}})
         targets = style_targets(recipe, folder, self.work, self.judge, _silent)
         data = replace(self.data, targets=targets)
-        row = AddedStyleTrainer(self.training(steps), data, self.judge, self.net)
+        training = self.training(steps).model_copy(update={"rate": ADDED_RATE})
+        row = AddedStyleTrainer(training, data, self.judge, self.net)
         untrained = row.measure(self.pictures, style)
         train(row, self.work / f"added-{style}", progress=_say(f"added {style}"))
         scratch = StyleTrainer(self.training(8 * steps), data, self.judge)
@@ -152,9 +153,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--temporal-steps", type=int, default=150)
-    parser.add_argument("--control-steps", type=int, default=250)
-    parser.add_argument("--added-steps", type=int, default=60)
+    parser.add_argument("--temporal-steps", type=int, default=120)
+    parser.add_argument("--control-steps", type=int, default=200)
+    parser.add_argument("--added-steps", type=int, default=100)
     given = parser.parse_args()
     recipe, folder = load_recipe(given.recipe)
     judge = classifier_of(recipe.classifier)
