@@ -84,16 +84,23 @@ def consent_state(
 def cards(rows: Iterable[Mapping[str, Any]], *, show: str, today: datetime.date) -> list[Card]:
     """The models that can be chosen from first, then those that all effects share."""
     made = [_card(row, show=show, today=today) for row in rows]
-    return sorted(made, key=lambda card: (not card.choices, card.effect, card.name))
+    return sorted(made, key=_place)
+
+
+def _place(card: Card) -> tuple[bool, bool, str, str]:
+    likenesses = any(choice.consent is not None for choice in card.choices)
+    return not card.choices, not likenesses, card.effect, card.name
 
 
 def _card(row: Mapping[str, Any], *, show: str, today: datetime.date) -> Card:
     thumbs: Mapping[str, str] = row.get("thumbs", {})
     consents: Mapping[str, Any] = row.get("consents", {})
     choices = []
-    for kind, names in row.items():
-        if not isinstance(names, list):
-            continue
+    lists = {kind: names for kind, names in row.items() if isinstance(names, list)}
+    listed = {name for names in lists.values() for name in names}
+    # A model that is one theme has a picture of it and no list.
+    lists.setdefault("themes", [name for name in thumbs if name not in listed])
+    for kind, names in lists.items():
         for name in names:
             likeness = name in consents
             consent = consent_state(consents[name], show=show, today=today) if likeness else None
