@@ -252,6 +252,10 @@ class NodeRun:
     def _ready(self, frame: int, timeout_s: float | None) -> bool:
         wish = self._wanted(frame)
         number = wish.clip.number(frame)
+        if number not in wish.clip.frames:
+            groups.through(self.place.group, True)
+            self.run.tell("INFO", self.place.name, frame, "the clip has not begun")
+            return True
         identity = self.run.identity()
         key = "" if identity is None else self._key(wish, number, frame, identity)
         if not (key and self.run.store.has(key)):
@@ -314,7 +318,7 @@ class NodeRun:
         ahead = self.run.frames if self.run.animating and self._own.mode != "TAP" else ()
         for later in (f for f in ahead if f > frame):
             other = wish.clip.number(later)
-            if other not in keys:
+            if other not in keys and other in wish.clip.frames:
                 keys[other] = self._key(wish, other, later, identity)
                 settings[other] = props.settings_at(group, effect, later)
         missing = [n for n in keys if n == number or not self.run.store.has(keys[n])]

@@ -36,14 +36,15 @@ class Clip:
         return tuple(range(self.offset + 1, self.offset + 1 + self.duration))
 
     def number(self, scene_frame: int) -> int:
-        """The file shown on a frame of the scene: before and after the clip it is held, or begins
-        again. (BKE_image_user_frame_get)"""
+        """The file shown on a frame of the scene: after the clip it is held, or begins again;
+        before it Blender takes the number before the first, which is not of the clip
+        (BKE_image_user_frame_get)."""
         if self.still:
             return 1
         shown = scene_frame - self.start + 1
         if self.cyclic:
             shown = shown % self.duration or self.duration
-        return min(max(shown, 1), self.duration) + self.offset
+        return min(max(shown, 0), self.duration) + self.offset
 
     def path(self, number: int) -> str:
         """The file of a number."""
