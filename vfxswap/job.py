@@ -86,6 +86,9 @@ class Tracking(Settings):
     find_cuts: bool = Field(
         default=True, description="Look for cuts: no face is followed across one."
     )
+    landmarks: str = Field(
+        default="", description="Landmark model by name; empty takes the first that is installed."
+    )
     identify: bool = Field(
         default=True,
         description="Tell performers apart by their looks: ids hold through crossings and cuts.",

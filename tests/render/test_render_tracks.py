@@ -16,10 +16,12 @@ from small_shot import (
     write_models,
 )
 
-from vfxswap.errors import JobError
+from vfxswap.errors import JobError, ModelError
 from vfxswap.io.exr import write_image
-from vfxswap.job import EffectSpec, Job
+from vfxswap.job import EffectSpec, Job, Tracking
 from vfxswap.render import Event, Report, check, render
+from vfxswap.render.models import model_of_stage
+from vfxswap.render.tracking import tracker_model
 
 __all__ = ["gain_effect", "shot"]
 
@@ -99,3 +101,15 @@ def test_an_artists_work_on_another_shot_is_never_replaced(shot: Path, models: P
     with pytest.raises(JobError, match="another shot"):
         render(job)
     assert read_tracks(kept).edits
+
+
+def test_landmarks_are_found_by_the_model_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VFXSWAP_MODELS", str(write_models(tmp_path / "models")))
+    assert model_of_stage("landmarks").card.name == "blind"
+    assert tracker_model(Tracking(landmarks="landmarks-synthetic")).name == "landmarks-synthetic"
+    with pytest.raises(ModelError, match=r"no such model for landmarks.*blint.*blind"):
+        tracker_model(Tracking(landmarks="blint"))
+    with pytest.raises(ModelError, match="no such model for landmarks"):
+        tracker_model(Tracking(landmarks="comb-starter"))

@@ -66,13 +66,15 @@ def provided() -> dict[str, float]:
 def needed(plan: Plan) -> tuple[str, ...]:
     """Tags that a worker must have for this job. Raises ModelError."""
     from vfxswap.render.models import model_of_stage
-    from vfxswap.render.tracking import STAGE
+    from vfxswap.render.tracking import IDENTITY, STAGE
 
     models = dict(plan.shelf.used)
     tracked = plan.job.tracks and Path(plan.job.tracks).is_file()
     if any(step.effect.needs_faces for step in plan.steps) and not tracked:
-        stored = model_of_stage(STAGE)
-        models[stored.card.name] = stored
+        tracking = plan.job.tracking
+        stages = [(STAGE, tracking.landmarks), *([(IDENTITY, "")] if tracking.identify else [])]
+        for stored in (model_of_stage(*stage) for stage in stages):
+            models[stored.card.name] = stored
     return (code_tag(), *sorted(map(_model_tag, models.values())))
 
 

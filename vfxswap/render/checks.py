@@ -158,8 +158,11 @@ class _Checker:
     def _tracker(self) -> None:
         if self._job.tracks and Path(self._job.tracks).is_file():
             return
-        for stage in (STAGE, IDENTITY) if self._job.tracking.identify else (STAGE,):
-            stored = self._try(model_of_stage, stage)
+        tracking = self._job.tracking
+        for stage, name in ((STAGE, tracking.landmarks), (IDENTITY, "")):
+            if stage == IDENTITY and not tracking.identify:
+                continue
+            stored = self._try(model_of_stage, stage, name)
             if stored is not None:
                 self._try(load_tensors, stored.folder, stored.card)
 

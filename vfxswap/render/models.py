@@ -10,9 +10,18 @@ from torch import nn
 
 from vfxswap.effects.base import LoadedNet
 from vfxswap.errors import ModelError
-from vfxswap.io.weights import WEIGHTS_FILE, StoredModel, find_model, find_persona, load_net
+from vfxswap.io.weights import (
+    WEIGHTS_FILE,
+    StoredModel,
+    find_model,
+    find_persona,
+    list_models,
+    load_net,
+    model_roots,
+)
 from vfxswap.nets.run import Precision, accelerated
 from vfxswap.persona import Persona, card_sha256, check_consent, revocations
+from vfxswap.settings import nearest
 
 KEPT = 8
 
@@ -75,9 +84,10 @@ class Shelf:
         """A model by its name. Raises ModelError."""
         return self._load(find_model(name), None)
 
-    def for_stage(self, effect: str) -> LoadedNet:
-        """The model that serves a stage such as "landmarks". Raises ModelError."""
-        return self._load(model_of_stage(effect), None)
+    def for_stage(self, effect: str, name: str = "") -> LoadedNet:
+        """The model that serves a stage such as "landmarks", or the one of that name. Raises
+        ModelError."""
+        return self._load(model_of_stage(effect, name), None)
 
     def _load(self, stored: StoredModel, personas: Collection[str] | None) -> LoadedNet:
         name = stored.card.name
@@ -100,14 +110,18 @@ def _state(stored: StoredModel) -> tuple[object, ...]:
     return (str(stored.folder.absolute()), card_sha256(stored.card), found)
 
 
-def model_of_stage(effect: str) -> StoredModel:
-    """The first model whose card names this effect or stage. Raises ModelError."""
-    from vfxswap.io.weights import list_models
-
+def model_of_stage(effect: str, name: str = "") -> StoredModel:
+    """The model of that name, or the first of the earliest root, whose card names this effect or
+    stage. Raises ModelError."""
     broken: list[ModelError] = []
     found = [model for model in list_models(broken=broken) if model.card.effect == effect]
+    if name and name not in [model.card.name for model in found]:
+        names = [model.card.name for model in found]
+        raise ModelError(f"no such model for {effect}", got=name, wanted=nearest(name, names))
+    found = [model for model in found if name in ("", model.card.name)]
     if found:
-        return found[0]
+        roots = list(model_roots())
+        return min(found, key=lambda model: roots.index(model.folder.parent))
     raise broken[0] if broken else ModelError(f"no model for {effect} is installed")
 
 

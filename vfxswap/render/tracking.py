@@ -38,7 +38,7 @@ Found = dict[int, tuple[Face, ...]]
 
 def tracker_model(tracking: Tracking) -> TrackerModel:
     """The weights that would track a shot. Raises ModelError when there are none."""
-    card = model_of_stage(STAGE).card
+    card = model_of_stage(STAGE, tracking.landmarks).card
     who = model_of_stage(IDENTITY).card.weights_sha256 if tracking.identify else ""
     return TrackerModel(name=card.name, sha256=card.weights_sha256, identity=who)
 
@@ -54,7 +54,7 @@ def track(plan: Plan, *, progress: Listener, cancel: threading.Event) -> Tracks:
     """
     tracking = plan.job.tracking
     shelf = Shelf(plan.device, nets=plan.shelf.nets)
-    finder = cast(LandmarkFinder, shelf.for_stage(STAGE).net)
+    finder = cast(LandmarkFinder, shelf.for_stage(STAGE, tracking.landmarks).net)
     describer = cast(Describer, shelf.for_stage(IDENTITY).net) if tracking.identify else None
     look = _Look(plan, finder, describer, progress, cancel)
     with torch.inference_mode():
