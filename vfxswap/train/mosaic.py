@@ -9,7 +9,7 @@ domain (random size and position) and, theme by theme, patches y of the theme:
   shrinking its codes; of the gradient through G, E takes a tenth;
 - Eq. 36, `D(G(z)) − D(y)`, for D. Its value, and for G its negative, goes through a softplus,
   pair by pair, which levels off once a difference is won (relativistic pairing, Huang et al. 2024;
-  `pairing = "linear"` is the equation as it stands, which drove the starter's generators apart).
+  `pairing = "linear"` is the equation as it stands).
   D is regularised by zero-centred gradient penalties on real and on made patches (R1 and R2,
   Mescheder et al. 2018), taken every few iterations and weighted up accordingly.
 
