@@ -177,9 +177,7 @@ def copied(scene: Any, place: graph.Place, effect: Effect, folder: str) -> Itera
         for role, output in outputs.items():
             socket = _brought_out(trees, place.path, output, role)
             if role:
-                path = matte_file(folder, role).removesuffix(".exr") + (
-                    "" if api.NEW_COMPOSITOR else ".exr"
-                )
+                path = matte_file(folder, role)
                 api.add_matte_output(root, path, socket)
             else:
                 root.links.new(socket, api.output_socket(root))
