@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vfxswap.align.crop import template
-from vfxswap.align.gaps import gaps
+from vfxswap.align.gaps import gaps, without_blips
 from vfxswap.geometry import LANDMARK_COUNT, Face
 
 
@@ -37,3 +37,15 @@ def test_frames_that_were_not_tracked_are_not_made_up() -> None:
 def test_nothing_is_filled_over_another_face() -> None:
     frames = {1: [face(0, 0)], 2: [face(1, 12)], 3: [face(0, 20)]}
     assert gaps(frames, max_gap_frames=4) == {}
+
+
+def test_what_flashes_up_unsurely_is_no_face() -> None:
+    def scored(id_: int, score: float) -> Face:
+        return Face(id_, template(100), np.ones(LANDMARK_COUNT), score)
+
+    frames = {n: [scored(0, 0.4)] for n in range(6)}
+    frames[2] = [scored(0, 0.4), scored(1, 0.35)]
+    frames[4] = [scored(0, 0.4), scored(2, 0.9)]
+    kept = without_blips(frames)
+    assert [[f.id for f in kept[n]] for n in range(6)] == [[0], [0], [0], [0], [0, 2], [0]]
+    assert len(without_blips({1: [scored(0, 0.35)]})[1]) == 1

@@ -79,13 +79,12 @@ def identity_errors(shot: CrossingShot, faces: dict[int, tuple[Face, ...]]) -> t
     missed = 0
     for frame, there in shot.truth.items():
         for who, (x, y) in there.items():
-            near = [
-                face
+            away = [
+                (float(np.hypot(*(face.points.mean(0) - [x, y]))), face.id)
                 for face in faces.get(frame, ())
-                if np.hypot(*(face.points.mean(0) - [x, y])) < 0.15 * SIDE
             ]
-            if near:
-                seen.append((near[0].id, who))
+            if away and min(away)[0] < 0.15 * SIDE:
+                seen.append((min(away)[1], who))
             else:
                 missed += 1
     owner: dict[int, int] = {}

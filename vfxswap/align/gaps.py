@@ -1,4 +1,4 @@
-"""Faces that detection lost for a few frames."""
+"""Faces that detection lost, or made up, for a few frames."""
 
 from __future__ import annotations
 
@@ -17,6 +17,29 @@ APART: Final = 0.35
 FADE: Final = 0.5
 """What confidence and score of a filled face are multiplied by, for each frame to the nearest
 one that was seen."""
+
+
+BLIP_FRAMES: Final = 3
+"""A track seen on fewer frames …"""
+
+SURE: Final = 0.6
+"""… and nowhere with such a score is a mistake of the detector."""
+
+
+def without_blips(frames: Mapping[int, Sequence[Face]]) -> dict[int, tuple[Face, ...]]:
+    """The faces of a take without those that flash up: half a face in a crossing, say, taken for
+    one of another size. Takes shorter than `BLIP_FRAMES` are left as they are."""
+    scores: dict[int, list[float]] = {}
+    for faces in frames.values():
+        for face in faces:
+            scores.setdefault(face.id, []).append(face.score)
+    short = len(frames) >= BLIP_FRAMES
+    blips = {
+        id_
+        for id_, seen in scores.items()
+        if short and len(seen) < BLIP_FRAMES and max(seen) < SURE
+    }
+    return {n: tuple(f for f in faces if f.id not in blips) for n, faces in frames.items()}
 
 
 def gaps(

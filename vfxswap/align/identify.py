@@ -59,8 +59,8 @@ def reunited(frames: Mapping[int, Sequence[Face]], *, same: float) -> dict[int, 
     """Tracks of one performer under one id: who left and came back, also over a cut.
 
     The pair that looks most alike is joined first, while the cosine of their looks is above
-    `same`, or above `LIKELY` and by `MARGIN` above what either has with those who are on a frame
-    with the other; two that are on a frame together never are. Ids are given anew from 0 up in
+    `same`, or, in company, above `LIKELY` and by `MARGIN` above what either has with those it could
+    be instead; two that are on a frame together never are. Ids are given anew from 0 up in
     the order of appearance, from left to right. Faces without descriptors keep to themselves.
     """
     performers: list[_Performer] = []
@@ -100,10 +100,13 @@ def _most_alike(
         for j in range(i + 1, len(known)):
             if together[i, j] or alike[i, j] <= best:
                 continue
-            # Whom either would be instead: those the other shares a frame with.
-            rivals = [alike[i, r] for r in np.flatnonzero(together[j]) if r != j]
-            rivals += [alike[j, r] for r in np.flatnonzero(together[i]) if r != i]
-            likely = bool(rivals) and alike[i, j] > max(LIKELY, max(rivals) + MARGIN)
+            # Whom either could be instead: those the other, and only the other, is seen with.
+            company = together[i] | together[j]
+            company[[i, j]] = False
+            rivals = [alike[i, r] for r in np.flatnonzero(together[j] & ~together[i]) if r != j]
+            rivals += [alike[j, r] for r in np.flatnonzero(together[i] & ~together[j]) if r != i]
+            clear = all(alike[i, j] > rival + MARGIN for rival in rivals)
+            likely = company.any() and clear and alike[i, j] > LIKELY
             if likely or alike[i, j] > same:
                 best, pair = float(alike[i, j]), (a, known[j])
     return pair

@@ -12,7 +12,7 @@ import torch
 from vfxswap.align.associate import associate
 from vfxswap.align.cuts import find_cuts, scenes, thumbnail
 from vfxswap.align.detect import detect
-from vfxswap.align.gaps import gaps, is_apart
+from vfxswap.align.gaps import gaps, is_apart, without_blips
 from vfxswap.align.identify import Describer, described, reunited
 from vfxswap.align.localise import localise
 from vfxswap.align.pose import LandmarkFinder, View
@@ -114,6 +114,7 @@ class _Look:
         for take in scenes(seen, cuts):
             faces = associate({n: seen[n] for n in take}, pixel_aspect=aspect, first_id=first_id)
             first_id = max([first_id, *(f.id + 1 for each in faces.values() for f in each)])
+            faces = without_blips(faces)
             faces = _with(faces, self._found_again(view, faces))
             faces = _with(faces, self._gaps(faces))
             result |= smooth(faces, pixel_aspect=aspect) if tracking.smooth else faces
