@@ -71,7 +71,8 @@ def test_swap_writes_frames_and_says_so(shot: Shot) -> None:
     assert "[render 3/3] frame 1003 done" in done.stdout and "3 written" in done.stderr
     metadata = read_image(shot.out / "comp.1001.exr").part.metadata
     assert metadata["vfxswap/persona"] == SYNTHETIC
-    assert metadata["vfxswap/consent"] == "synthetic" and metadata["vfxswap/model"] == "tinycomb"
+    assert metadata["vfxswap/consent"] == "synthetic"
+    assert metadata["vfxswap/model"] == "parsing-synthetic,tinycomb"
     job = Job.read(shot.folder / "job.json")
     assert job.effects[0].settings == {"persona": SYNTHETIC, "matte_grow_px": 1.5}
     pixels = (shot.out / "comp.1002.exr").read_bytes()

@@ -27,7 +27,8 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setenv("VFXSWAP_MODELS", str(write_models(tmp_path / "models")))
     pattern = write_shot(tmp_path, (1001,))
     tracks = write_face_tracks(tmp_path / "t.json", pattern, (1001,))
-    swap = EffectSpec(effect="swap", settings={"persona": SYNTHETIC})
+    alone = {"occluders": 0, "hair": 0}  # no network beside the comb
+    swap = EffectSpec(effect="swap", settings={"persona": SYNTHETIC, **alone})
     return gain_job(tmp_path, "1001").model_copy(update={"effects": (swap,), "tracks": str(tracks)})
 
 
@@ -60,7 +61,8 @@ def test_a_kept_network_is_read_once_and_gives_the_same_bytes(job: Job, loads: l
 def test_other_personas_or_new_weights_are_read_anew(job: Job, loads: list[str]) -> None:
     nets = Nets()
     before = result(job, nets)
-    consented = EffectSpec(effect="swap", settings={"persona": CONSENTED})
+    alone = {"occluders": 0, "hair": 0}
+    consented = EffectSpec(effect="swap", settings={"persona": CONSENTED, **alone})
     other = job.model_copy(update={"effects": (consented,), "show": "kestrel"})
     assert result(other, nets) != before
     assert loads == ["tinycomb"] * 2

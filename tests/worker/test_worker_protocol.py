@@ -17,6 +17,7 @@ from small_shot import CONSENTED, SYNTHETIC
 from worker_lines import ROOT, Lines, Shot, written
 
 import vfxswap
+from vfxswap.effects import HELP
 from vfxswap.io.exr import verify_image
 from vfxswap.io.tracks import read_tracks
 from vfxswap.worker import EVENTS, PROTOCOL
@@ -46,7 +47,7 @@ def test_hello_comes_first_and_before_torch(shot: Shot) -> None:
         assert not sys.platform.startswith("linux") or "libtorch" not in maps.read_text()
     assert hello["event"] == "hello" and hello["protocol"] == PROTOCOL
     assert hello["version"] == vfxswap.__version__ and hello["pid"] == lines.process.pid
-    assert hello["device"] == "cpu" and hello["effects"] == ["swap"]
+    assert hello["device"] == "cpu" and hello["effects"] == list(HELP)
     assert set(hello["requests"]) == set(REQUESTS) and hello["heartbeat_s"] == 0.1
 
 
@@ -127,7 +128,7 @@ def test_empty_lines_and_carriage_returns_do_no_harm(worker: Lines) -> None:
 
 def test_describe_and_models_are_those_of_the_command_line(worker: Lines) -> None:
     described = worker.result("describe")["report"]
-    assert [e["name"] for e in described["effects"]] == ["swap"]
+    assert [e["name"] for e in described["effects"]] == list(HELP)
     assert described["effects"][0]["settings"] and described["job_schema"]["required"]
     report = worker.result("models")["report"]
     assert {"tinycomb", "blind"} <= {m["name"] for m in report["models"]}
