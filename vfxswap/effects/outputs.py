@@ -15,7 +15,11 @@ RGBA = (*RGB, "alpha")
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """A layer that an effect gives on every frame; see `image.Layer`."""
+    """A layer that an effect gives on every frame; see `image.Layer`.
+
+    Hosts that split a layer into single channels name these by `help`, where it is as many words
+    or phrases between commas.
+    """
 
     name: str
     channels: tuple[str, ...]
@@ -37,7 +41,7 @@ class MatteSpec:
 
 
 SWAP_FACE = LayerSpec("swap_face", RGBA, "color", "The unmerged face in plate position.", True)
-SWAP_MATTE = LayerSpec("swap_matte", RGBA, "matte", "Swap; skin; what is before the face; hair.")
+SWAP_MATTE = LayerSpec("swap_matte", RGBA, "matte", "Swap, skin, occluder, hair.")
 SWAP_CONF = LayerSpec("swap_conf", ("red",), "matte", "How sure the landmarks are.")
 SWAP_ID = LayerSpec("swap_id", ("red",), "data", "Face id in the tracks + 1; 0 for none.")
 SWAP_UV = LayerSpec("swap_uv", ("red", "green"), "data", "ST map into the aligned crop.")
