@@ -150,7 +150,8 @@ def _bare_processes(count: int, job: Job) -> Iterator[Callable[[Sequence[int]], 
     for _ in range(count):
         end, theirs = context.Pipe()
         child = context.Process(target=_bare, args=(theirs, job), daemon=True)
-        child.start()
+        with _one_thread():
+            child.start()
         theirs.close()
         ends.append(end)
         children.append(child)
@@ -173,6 +174,22 @@ def _bare_processes(count: int, job: Job) -> Iterator[Callable[[Sequence[int]], 
             end.close()
         for child in children:
             child.join(PATIENCE_S)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What Dask's nanny tells its workers: libraries that keep threads of their own keep one."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _bare(connection: Connection, job: Job) -> None:
