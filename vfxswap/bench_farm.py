@@ -36,6 +36,7 @@ from vfxswap.io.exr import read_image, write_image
 from vfxswap.io.tracks import TrackerModel, Tracks, write_tracks
 from vfxswap.io.weights import list_models
 from vfxswap.job import EffectSpec, Job, Output, Plate
+from vfxswap.memory import keep_freed_memory
 from vfxswap.render import Nets, render
 from vfxswap.render.device import pick_device
 from vfxswap.render.plan import identity_of, opened_files, units_of
@@ -194,6 +195,7 @@ def _one_thread() -> Iterator[None]:
 
 def _bare(connection: Connection, job: Job) -> None:
     """Renders the frames that are sent, and answers with the exit code."""
+    keep_freed_memory()  # as the command line and Dask's workers do
     nets = Nets()
     while True:
         try:
