@@ -38,8 +38,9 @@ def test_points_come_back_in_plate_pixels(
     view = View(ramps(int(800 / pixel_aspect), 600, origin=origin), origin, pixel_aspect)
     start = placed(scale * 1.1, roll + 0.1, 410.0, 292.0) / [pixel_aspect, 1.0] + np.array(origin)
     found = localise(view, face(start), Oracle(truth))
-    # Ramps in float32 tell a place to some hundredths of a pixel.
-    np.testing.assert_allclose(found.points, truth, atol=0.04 * scale)
+    # A tent stretched over more than a pixel moves a ramp by its phase: up to a sixth of a pixel
+    # of a crop, about 0.93 * scale plate pixels wide, of which the oracle's fit averages most.
+    np.testing.assert_allclose(found.points, truth, atol=0.1 * scale)
     assert found.id == 4
     assert found.confidence.min() > 0.85
     assert found.score > 0.75
