@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vfxswap.geometry import Array, Similarity
-from vfxswap.ops.warp import between_windows, covered_window, filled, inverted, warp_affine
+from vfxswap.ops.warp import (
+    between_windows,
+    covered_window,
+    filled,
+    inverted,
+    warp_affine,
+    warp_field,
+)
 
 IDENTITY = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
@@ -197,3 +204,31 @@ def test_gpu_and_cpu_warps_agree() -> None:
     cpu = warp_affine(picture(), matrix, (40, 40))
     gpu = warp_affine(picture().cuda(), matrix, (40, 40)).cpu()
     assert (cpu - gpu).abs().max() < 1e-5
+
+
+@settings(max_examples=20)
+@given(fraction=st.floats(0.001, 0.5), whole=st.integers(-9, 9))
+def test_a_field_that_is_the_same_everywhere_is_a_shift(fraction: float, whole: int) -> None:
+    picture = torch.rand(1, 3, 40, 300, generator=torch.Generator().manual_seed(3))
+    field = torch.tensor([whole + fraction, -fraction]).view(1, 2, 1, 1).expand(1, 2, 40, 300)
+    moved = warp_field(picture, field)
+    shift = np.array([[1, 0, float(field[0, 0, 0, 0])], [0, 1, float(field[0, 1, 0, 0])]])
+    expected = warp_affine(picture, shift, (40, 300), border="clamp")
+    torch.testing.assert_close(moved, expected, rtol=0, atol=1e-6)
+
+
+def test_where_a_field_is_zero_bits_are_copied() -> None:
+    picture = torch.randn(1, 2, 60, 50, generator=torch.Generator().manual_seed(4)) * 1000
+    field = torch.zeros(1, 2, 60, 50)
+    field[..., 30:] = 1.7
+    moved = warp_field(picture, field)
+    assert torch.equal(moved[..., :30], picture[..., :30])
+    assert not torch.equal(moved[..., 30:], picture[..., 30:])
+
+
+def test_a_field_that_is_not_finite_or_of_another_size_is_refused() -> None:
+    picture = torch.zeros(1, 1, 8, 8)
+    with pytest.raises(ValueError, match="not finite"):
+        warp_field(picture, torch.full((1, 2, 8, 8), float("nan")))
+    with pytest.raises(ValueError, match="by field"):
+        warp_field(picture, torch.zeros(1, 2, 8, 9))

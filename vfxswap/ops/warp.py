@@ -57,6 +57,41 @@ def warp_affine(
     return torch.stack(warped) if warped else image.new_zeros((0, image.shape[1], *size))
 
 
+def warp_field(image: Tensor, displacement: Tensor, *, border: Border = "clamp") -> Tensor:
+    """`image` [1, C, H, W] moved by a dense backward field [1, 2, H, W]: each pixel takes what
+    lies `displacement` (x right, y down, in pixels) from it. Returns [1, C, H, W] float32.
+
+    Lanczos-3 as in `warp_affine`; the filter keeps its width, so fields that shrink the picture
+    to less than about two thirds alias. Where the field is 0 bits are copied, if the picture is
+    finite; an inf or nan is first repaired by `filled`. Raises ValueError for shapes that do not
+    fit and for a field that is not finite.
+    """
+    if image.ndim != 4 or displacement.shape != (1, 2, *image.shape[2:]) or len(image) != 1:
+        raise ValueError(f"picture {tuple(image.shape)} by field {tuple(displacement.shape)}")
+    if not bool(torch.isfinite(displacement).all()):
+        raise ValueError("a field that is not finite")
+    source = filled(image[0].float())
+    moved = source.new_empty(source.shape)
+    tables = [_table("lanczos3", 1.0).to(source)] * 2
+    height, width = source.shape[1:]
+    # MPS has no float64: positions there come from the CPU.
+    place = torch.device("cpu") if source.device.type == "mps" else source.device
+    field = displacement[0].to(place, torch.float64)
+    for top in range(0, height, _TILE_PX):
+        for left in range(0, width, _TILE_PX):
+            here = (slice(top, top + _TILE_PX), slice(left, left + _TILE_PX))
+            dx, dy = field[0][here], field[1][here]
+            x = dx + torch.arange(left, left + dx.shape[1], dtype=torch.float64, device=place)
+            y = (
+                dy
+                + torch.arange(top, top + dy.shape[0], dtype=torch.float64, device=place)[:, None]
+            )
+            # Beyond the edge there is nothing new, only a larger copy of it.
+            x, y = x.clamp(-4, width + 3), y.clamp(-4, height + 3)
+            moved[(slice(None), *here)] = _gathered(source, x, y, tables, border)
+    return moved[None]
+
+
 def filled(image: Tensor) -> Tensor:
     """`image` [..., H, W] with every inf or nan replaced by the mean of its finite neighbours.
 
@@ -132,9 +167,9 @@ def _warp(
     for top in range(0, size[0], _TILE_PX):
         for left in range(0, size[1], _TILE_PX):
             tile = (min(_TILE_PX, size[0] - top), min(_TILE_PX, size[1] - left))
-            placed = between_windows(matrix, output=(left, top))
+            x, y = _positions(between_windows(matrix, output=(left, top)), tile, image.device)
             out[:, top : top + tile[0], left : left + tile[1]] = _gathered(
-                image, placed, tile, tables, border
+                image, x, y, tables, border
             )
     return out
 
@@ -195,14 +230,12 @@ def _halved(image: Tensor, axis: int, border: Border) -> Tensor:
     return half if axis == 0 else half.transpose(1, 2).contiguous()
 
 
-def _gathered(
-    image: Tensor, matrix: Array, size: tuple[int, int], tables: list[Tensor], border: Border
-) -> Tensor:
-    """One tile. Six (or twelve) taps of a row lie side by side in a copy of the source, so a
-    weighted sum over rows of that copy (`embedding_bag`, the fastest gather that torch has) and
-    one product over columns give the two-dimensional filter."""
+def _gathered(image: Tensor, x: Tensor, y: Tensor, tables: list[Tensor], border: Border) -> Tensor:
+    """One tile: the picture at positions `x`, `y` [h, w] (see `_positions`). Six (or twelve) taps
+    of a row lie side by side in a copy of the source, so a weighted sum over rows of that copy
+    (`embedding_bag`, the fastest gather that torch has) and one product over columns give the
+    two-dimensional filter."""
     taps = [table.shape[1] // 2 for table in tables]
-    x, y = _positions(matrix, size, image.device)
     column, row = torch.floor(x), torch.floor(y)
     wx = _looked_up((x - column).reshape(-1).to(image), tables[0])
     wy = _looked_up((y - row).reshape(-1).to(image), tables[1])
@@ -222,7 +255,7 @@ def _gathered(
     index = first.reshape(-1, 1).to(image.device, torch.int32) + down
     summed = F.embedding_bag(index, rows, mode="sum", per_sample_weights=wy)
     out = torch.bmm(wx[:, None], summed.reshape(-1, taps[0], channels))[:, 0]
-    return out.T.reshape(channels, *size)
+    return out.T.reshape(channels, *x.shape)
 
 
 def _positions(matrix: Array, size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
