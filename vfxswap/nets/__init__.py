@@ -5,6 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from vfxswap.nets.comb import Comb
+from vfxswap.nets.features import FeatureNet
+from vfxswap.nets.guided import GuidedPair
+from vfxswap.nets.guided_estimator import GuidedEstimator
 from vfxswap.nets.identity import IdentityNet
 from vfxswap.nets.landmark import LandmarkNet
 from vfxswap.nets.mosaic import MosaicEncoder, MosaicGenerator
@@ -15,6 +18,9 @@ from vfxswap.nets.style import StyleNet
 
 NETS: dict[str, type[nn.Module]] = {
     "comb": Comb,
+    "features": FeatureNet,
+    "guided": GuidedPair,
+    "guided_estimator": GuidedEstimator,
     "identity": IdentityNet,
     "landmark": LandmarkNet,
     "mosaic_encoder": MosaicEncoder,
