@@ -313,6 +313,9 @@ class _Bench:
     def for_stage(self, stage: str) -> LoadedNet:
         return self._shelf.for_stage(stage)
 
+    def reference(self, picture: str) -> Frame:
+        return self._shelf.reference(picture)
+
 
 class _OpenCvBlend:
     """`cv2.detail.MultiBandBlender` on the same pictures; a call gives [1, 3, H, W]."""

@@ -23,6 +23,8 @@ from vfxswap.settings import Settings, validated
 from vfxswap.shot import Shot, parse_frames
 
 JOB_VERSION = 1
+FILE_SETTINGS = ("reference",)
+"""Settings, of whichever effect, that name a picture file: their paths are those of the job."""
 _BUILT_IN = "ocio://"
 """Begins the name of a colour config that is no file."""
 
@@ -229,8 +231,8 @@ class Job(Settings):
         return self._with_paths(paths.apply) if paths.rules else self
 
     def _with_paths(self, change: Callable[[str], str]) -> Self:
-        """The same job with each path that it states changed: plate, mattes, output, colour config,
-        tracks, revocations."""
+        """The same job with each path that it states changed: plate, mattes, pictures that settings
+        name, output, colour config, tracks, revocations."""
 
         def path(text: str) -> str:
             return text if not text or text.startswith(_BUILT_IN) else change(text)
@@ -238,10 +240,14 @@ class Job(Settings):
         def matte(source: MatteSource) -> MatteSource:
             return source.model_copy(update={"pattern": path(source.pattern)})
 
-        effects = tuple(
-            spec.model_copy(update={"mattes": {role: matte(m) for role, m in spec.mattes.items()}})
-            for spec in self.effects
-        )
+        def effect(spec: EffectSpec) -> EffectSpec:
+            named = {name: path(str(spec.settings[name])) for name in _files(spec)}
+            mattes = {role: matte(source) for role, source in spec.mattes.items()}
+            return spec.model_copy(
+                update={"mattes": mattes, "settings": {**spec.settings, **named}}
+            )
+
+        effects = tuple(effect(spec) for spec in self.effects)
         return self.model_copy(
             update={
                 "plate": self.plate.model_copy(update={"pattern": path(self.plate.pattern)}),
@@ -278,6 +284,11 @@ class Job(Settings):
         schema = cls.model_json_schema()
         schema["required"] = sorted({"version", *schema["required"]})
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _files(spec: EffectSpec) -> list[str]:
+    """The settings of an effect that name files."""
+    return [name for name in FILE_SETTINGS if isinstance(spec.settings.get(name), str)]
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

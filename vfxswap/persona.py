@@ -169,6 +169,12 @@ def check_consent(
         raise ConsentError(f"{who}: consent expired on {consent.expires.isoformat()}")
 
 
+def is_picture(likeness: str) -> bool:
+    """Whether a likeness is that of a picture file: such names have a suffix, and ids of personas
+    no dot."""
+    return "." in likeness.replace("\\", "/").rpartition("/")[2]
+
+
 def consent_id(persona: Persona) -> str:
     """Id of the consent for outputs and revocation lists: "synthetic", "none", or `consent-` and
     16 hex digits of the granting party and its document, whatever else the record says."""

@@ -9,7 +9,7 @@ import torch
 from mosaic_world import CPU, effect, encoder, frame, generator, plate
 
 from vfxswap import color
-from vfxswap.effects.base import LoadedNet
+from vfxswap.effects.base import Frame, LoadedNet
 from vfxswap.effects.mosaic import Mosaic, MosaicSettings
 from vfxswap.effects.mosaic_settings import weighted
 from vfxswap.effects.outputs import LAYERS
@@ -226,6 +226,9 @@ class _Shelf:
 
     def for_stage(self, stage: str) -> LoadedNet:
         raise AssertionError(stage)
+
+    def reference(self, picture: str) -> Frame:
+        raise ModelError("no pictures here", got=picture)
 
     def by_name(self, name: str) -> LoadedNet:
         if name not in self._models:

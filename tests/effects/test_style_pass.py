@@ -11,7 +11,7 @@ import torch
 from vfxswap.effects.base import EffectResult, Frame, LoadedNet
 from vfxswap.effects.style import StylePass, every_style
 from vfxswap.effects.style_settings import StylePassSettings
-from vfxswap.errors import JobError
+from vfxswap.errors import JobError, ModelError
 from vfxswap.geometry import Box
 from vfxswap.image import Image, Part, Pixels
 from vfxswap.job import EffectSpec
@@ -41,6 +41,9 @@ class Shelf:
 
     def for_stage(self, stage: str) -> LoadedNet:
         raise AssertionError(stage)
+
+    def reference(self, picture: str) -> Frame:
+        raise ModelError("no pictures here", got=picture)
 
 
 @pytest.fixture(scope="module")

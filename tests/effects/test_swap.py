@@ -15,7 +15,7 @@ from vfxswap import color
 from vfxswap.align.crop import template
 from vfxswap.effects.base import EffectResult, Frame, LoadedNet
 from vfxswap.effects.swap import Swap, SwapSettings
-from vfxswap.errors import JobError
+from vfxswap.errors import JobError, ModelError
 from vfxswap.geometry import LANDMARK_COUNT, Array, Box, Face
 from vfxswap.image import Pixels
 from vfxswap.nets.parsing import CLASSES
@@ -83,6 +83,9 @@ class Shelf:
     def for_stage(self, stage: str) -> LoadedNet:
         assert stage == "parsing"
         return LoadedNet(_card(), self.parser)
+
+    def reference(self, picture: str) -> Frame:
+        raise ModelError("no pictures here", got=picture)
 
 
 def _face(id: int = 0, *, x: float = 40, y: float = 30, size: int = 100) -> Face:
@@ -302,6 +305,9 @@ def test_no_parser_is_loaded_when_nothing_is_to_stay_in_front() -> None:
     class Bare(Shelf):
         def for_stage(self, stage: str) -> LoadedNet:
             raise AssertionError(stage)
+
+        def reference(self, picture: str) -> Frame:
+            raise ModelError("no pictures here", got=picture)
 
     wish = SwapSettings(persona="basalt", occluders=0, hair=0)
     Swap.load([wish], Bare(), torch.device("cpu"))

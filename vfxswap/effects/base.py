@@ -74,6 +74,11 @@ class Models(Protocol):
         """The model that serves a stage such as "parsing". Raises ModelError."""
         ...
 
+    def reference(self, picture: str) -> Frame:
+        """A picture that something is taken from, with its most prominent face alone. Raises
+        JobError without a face, PlateError, ModelError, ColorError."""
+        ...
+
 
 class Effect(Protocol):
     """A named function of a frame. One object serves one job; calling it has no memory."""
@@ -90,7 +95,8 @@ class Effect(Protocol):
 
     @classmethod
     def likenesses(cls, settings: Settings) -> tuple[str, ...]:
-        """Ids of the personas whose likeness these settings would write: consent is theirs."""
+        """Whose likeness these settings would write, by whose consent: ids of personas, and
+        files of reference pictures (`persona.is_picture` tells them apart)."""
         ...
 
     def prepare(self, frames: Iterable[Frame]) -> Prepared:

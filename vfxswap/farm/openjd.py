@@ -244,7 +244,9 @@ def _assets(submission: Submission) -> dict[str, Any]:
     """What a farm without the studio's disks must be sent, and where results come to be: files
     that are there of the plate, of mattes and beside them, handles too."""
     from vfxswap.io.sequence import PlateSequence
+    from vfxswap.job import FILE_SETTINGS
     from vfxswap.render.plan import opened_files
+    from vfxswap.render.references import card_path
 
     job = submission.job
     _, output, found, views = opened_files(job)
@@ -258,6 +260,10 @@ def _assets(submission: Submission) -> dict[str, Any]:
     }
     # A colour config may be built in, and then is no file.
     beside = {Path(p) for p in (job.tracks, job.color.config, job.revocations) if p}
+    for spec in job.effects:
+        for name in FILE_SETTINGS:
+            if picture := str(spec.settings.get(name) or ""):
+                beside |= {Path(picture), card_path(picture)}
     results = {
         output.path(frame, view).parent
         for frame in submission.frames

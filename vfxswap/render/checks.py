@@ -26,7 +26,7 @@ from vfxswap.io.exr import find_anomalies
 from vfxswap.io.tracks import read_tracks
 from vfxswap.io.weights import StoredModel, find_persona, load_tensors
 from vfxswap.job import EffectSpec, Job
-from vfxswap.persona import Persona
+from vfxswap.persona import Persona, is_picture
 from vfxswap.render.mattes import read_matte
 from vfxswap.render.models import Shelf, model_of_stage
 from vfxswap.render.plan import (
@@ -89,7 +89,8 @@ class _Checker:
         if effects is not None:
             personas = self._try(checked_consent, job, effects)
             self._models(personas or {})
-            self._networks(effects)
+            if personas is not None:
+                self._networks(effects)
             if any(effect.needs_faces for effect, _ in effects):
                 self._tracker()
         files = self._try(opened_files, job)
@@ -129,7 +130,7 @@ class _Checker:
 
     def _models(self, personas: dict[str, Persona]) -> None:
         models: dict[str, StoredModel] = {}
-        for name in personas:
+        for name in (name for name in personas if not is_picture(name)):
             stored = self._try(find_persona, name)
             if stored is not None:
                 models[stored.card.name] = stored
@@ -137,12 +138,14 @@ class _Checker:
             self._try(load_tensors, stored.folder, stored.card)
 
     def _networks(self, effects: Iterable[tuple[type[Effect], EffectSpec]]) -> None:
-        """Loads what writes no likeness; the models of likenesses are checked by themselves."""
+        """Loads what writes no persona; the models of personas are checked by themselves."""
         cpu = torch.device("cpu")
         for effect, spec in effects:
             settings = settings_at_keys(spec.settings, effect.settings_type)
-            if not any(effect.likenesses(each) for each in settings):
-                self._try(effect.load, settings, Shelf(cpu), cpu)
+            named = [name for each in settings for name in effect.likenesses(each)]
+            if all(is_picture(name) for name in named):
+                color = self._try(color_manager, self._job) if named else None
+                self._try(effect.load, settings, Shelf(cpu, color=color), cpu)
 
     def _keys(
         self, effects: Iterable[tuple[type[Effect], EffectSpec]], frames: tuple[int, ...]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
+from typing import cast
 
 import torch
 from torch import nn
 
-from vfxswap.effects.base import LoadedNet
+from vfxswap.align.pose import LandmarkFinder
+from vfxswap.color import ColorManager
+from vfxswap.effects.base import Frame, LoadedNet
 from vfxswap.errors import ModelError
 from vfxswap.io.weights import (
     WEIGHTS_FILE,
@@ -20,7 +23,8 @@ from vfxswap.io.weights import (
     model_roots,
 )
 from vfxswap.nets.run import Precision, accelerated
-from vfxswap.persona import Persona, card_sha256, check_consent, revocations
+from vfxswap.persona import Persona, card_sha256, check_consent, is_picture, revocations
+from vfxswap.render.references import picture_sha256, read_card, read_reference
 from vfxswap.settings import nearest
 
 KEPT = 8
@@ -63,8 +67,10 @@ class Shelf:
         personas: Collection[str] = (),
         precision: Precision = "half",
         nets: Nets | None = None,
+        color: ColorManager | None = None,
     ) -> None:
-        """`nets` are those kept from earlier renders."""
+        """`nets` are those kept from earlier renders; `color` is how reference pictures are read,
+        unless by $OCIO or the built-in config."""
         self.nets = nets or Nets()
         self._device = device
         self.precision: Precision = precision
@@ -72,6 +78,9 @@ class Shelf:
         self._given: dict[str, LoadedNet] = {}
         self.used: dict[str, StoredModel] = {}
         """Every model given out, by name."""
+        self.pictures: dict[str, str] = {}
+        """SHA-256 of every reference picture given out, by its path."""
+        self._color = color
 
     def for_persona(self, persona: str) -> LoadedNet:
         """The comb that has this persona. Raises ModelError."""
@@ -88,6 +97,19 @@ class Shelf:
         """The model that serves a stage such as "landmarks", or the one of that name. Raises
         ModelError."""
         return self._load(model_of_stage(effect, name), None)
+
+    def reference(self, picture: str) -> Frame:
+        """A picture with its largest face alone. Consent is checked elsewhere (`consented`).
+
+        Raises JobError without a face, PlateError, ModelError, ColorError.
+        """
+        self._color = self._color or ColorManager()
+        # As when tracking: not accelerated, and not one of the models that make the pixels.
+        found = self.nets.load(model_of_stage("landmarks"), None, device=self._device)
+        finder = cast(LandmarkFinder, found)
+        frame = read_reference(picture, color=self._color, finder=finder, device=self._device)
+        self.pictures[picture] = picture_sha256(picture)
+        return frame
 
     def _load(self, stored: StoredModel, personas: Collection[str] | None) -> LoadedNet:
         name = stored.card.name
@@ -126,14 +148,20 @@ def model_of_stage(effect: str, name: str = "") -> StoredModel:
 
 
 def consented(persona: str, *, show: str, revocation_list: str = "") -> Persona:
-    """The persona, when its likeness may be swapped in for this show.
+    """The persona, when its likeness may be swapped in for this show, or who is on a reference
+    picture, when features may be taken from it.
 
-    Raises ModelError for an unknown one, ConsentError without valid consent.
+    Raises ModelError for an unknown persona, JobError for a picture that is not there,
+    ConsentError without valid consent.
     """
+    revoked = revocations(*([revocation_list] if revocation_list else []))
+    if is_picture(persona):
+        shown = read_card(persona)
+        check_consent(shown, show=show, use="feature_reference", revoked=revoked)
+        return shown
     found = find_persona(persona).card.persona(_id(persona))
     if found is None:
         raise ModelError("no model has such a persona", got=persona)
-    revoked = revocations(*([revocation_list] if revocation_list else []))
     check_consent(found, show=show, use="swap", revoked=revoked)
     return found
 

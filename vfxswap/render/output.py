@@ -31,7 +31,7 @@ from vfxswap.io.tracks import Tracks
 from vfxswap.job import Output
 from vfxswap.persona import card_sha256, consent_id
 from vfxswap.render.frame import Composed, frame_seed
-from vfxswap.render.plan import Plan, Unit
+from vfxswap.render.plan import Plan, Unit, hashes_of_files
 
 SIDECAR_FORMAT = "vfxswap-sidecar"
 SIDECAR_VERSION = 1
@@ -158,11 +158,13 @@ def _asked(plan: Plan, tracks: Tracks | None, unit: Unit) -> dict[str, Any]:
     effects = []
     for step in plan.steps:
         settings = step.settings(unit.frame)
+        said = settings.model_dump(mode="json")
+        said |= hashes_of_files(plan, said)
         personas = [plan.personas[name] for name in step.effect.likenesses(settings)]
         effects.append(
             {
                 "effect": step.effect.name,
-                "settings": settings.model_dump(mode="json"),
+                "settings": said,
                 "personas": [p.id for p in personas],
                 "consents": [consent_id(p) for p in personas],
                 "synthetic": all(p.synthetic for p in personas),

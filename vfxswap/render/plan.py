@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,9 +20,9 @@ from vfxswap.image import Image
 from vfxswap.io.exr import read_image
 from vfxswap.io.sequence import PlateSequence
 from vfxswap.io.tracks import PlateIdentity
-from vfxswap.job import EffectSpec, Job
+from vfxswap.job import FILE_SETTINGS, EffectSpec, Job
 from vfxswap.nets.run import Precision
-from vfxswap.persona import Persona
+from vfxswap.persona import Persona, is_picture
 from vfxswap.render.frame import Spaces, Step
 from vfxswap.render.models import Nets, Shelf, consented
 from vfxswap.settings import nearest, settings_at_keys
@@ -70,7 +71,7 @@ class Plan:
     color: ColorManager
     steps: tuple[Step, ...]
     personas: dict[str, Persona]
-    """By the name that the settings give it."""
+    """By the name that the settings give it; reference pictures by their file."""
     shelf: Shelf
     device: torch.device
 
@@ -129,7 +130,13 @@ def open_job(
     first, first_path = first_readable(job, plate, shot.frames, views[0])
     manager = color_manager(job)
     manager.resolve(first, first_path, job.plate.color_space or None)
-    shelf = Shelf(device, personas=personas, precision=precision, nets=nets)
+    shelf = Shelf(
+        device,
+        personas=[name for name in personas if not is_picture(name)],
+        precision=precision,
+        nets=nets,
+        color=manager,
+    )
     steps = tuple(
         Step(
             effect.load(settings_at_keys(spec.settings, effect.settings_type), shelf, device), spec
@@ -150,6 +157,15 @@ def open_job(
         shelf=shelf,
         device=device,
     )
+
+
+def hashes_of_files(plan: Plan, settings: Mapping[str, Any]) -> dict[str, str]:
+    """SHA-256 of the pictures that settings name, by setting: what a result depends on, wherever
+    a machine keeps them."""
+    named = {name: str(settings.get(name) or "") for name in FILE_SETTINGS}
+    return {
+        n: plan.shelf.pictures[path] for n, path in named.items() if path in plan.shelf.pictures
+    }
 
 
 def chosen_frames(known: Sequence[int], wanted: Sequence[int] | None) -> Sequence[int]:

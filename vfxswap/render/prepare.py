@@ -25,7 +25,7 @@ from vfxswap.render.device import pick_device, torch_threads
 from vfxswap.render.frame import Step, frame_seed
 from vfxswap.render.models import Nets
 from vfxswap.render.output import prepare_output
-from vfxswap.render.plan import Plan, Unit, open_job
+from vfxswap.render.plan import Plan, Unit, hashes_of_files, open_job
 from vfxswap.render.report import Event, Listener, silent
 from vfxswap.render.tracking import track, tracker_model
 
@@ -236,7 +236,7 @@ def _key(plan: Plan, step: Step, tracks: Tracks | None) -> str:
     content = {
         "version": vfxswap.__version__,
         "effect": step.effect.name,
-        "settings": dict(step.spec.settings),
+        "settings": {**step.spec.settings, **hashes_of_files(plan, step.spec.settings)},
         "models": {name: m.card.weights_sha256 for name, m in plan.shelf.used.items()},
         "precision": plan.shelf.precision,
         "seed": job.seed,
