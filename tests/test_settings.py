@@ -110,7 +110,7 @@ def test_settings_at_keys_are_those_of_every_key_of_every_setting() -> None:
 def test_a_value_out_of_range_at_any_key_is_found_before_its_frame() -> None:
     spec = {"mix": {"keys": {"1001": 0.0, "1100": 1.5}}}
     assert settings_at(spec, Blend, 1001).mix == 0.0
-    with pytest.raises(JobError, match=r"mix.*got 1.5; wanted less than or equal to 1"):
+    with pytest.raises(JobError, match=r"mix.*got 1.5; wanted 0 to 1"):
         settings_at_keys(spec, Blend)
 
 

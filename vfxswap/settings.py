@@ -250,8 +250,24 @@ def _sentence(
         return error_type(f"{path}: {first['msg'].removeprefix('Value error, ')}{more}", file=file)
     got = repr(first["input"])
     got = got if len(got) <= 80 else got[:77] + "..."
-    wanted = first["msg"].removeprefix("Input should be ")
+    wanted = _range(model, location) if first["type"] in _BOUNDS else ""
+    wanted = wanted or first["msg"].removeprefix("Input should be ")
     return error_type(f"{path} is wrong{more}", got=got, wanted=wanted, file=file)
+
+
+_BOUNDS = ("greater_than_equal", "less_than_equal")
+
+
+def _range(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Least and greatest value of the field at `location` with its unit; "" without both."""
+    field = _model_at(model, location[:-1]).model_fields.get(str(location[-1]))
+    marks = field.metadata if field else ()
+    low = next((m.ge for m in marks if getattr(m, "ge", None) is not None), None)
+    high = next((m.le for m in marks if getattr(m, "le", None) is not None), None)
+    if field is None or low is None or high is None:
+        return ""
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return f"{low:g} to {high:g} {extra.get('unit', '')}".rstrip()
 
 
 def _model_at(model: type[BaseModel], location: Iterable[int | str]) -> type[BaseModel]:

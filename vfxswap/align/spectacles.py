@@ -1,0 +1,194 @@
+"""Spectacles on a head: outlines of frames, and where thin lenses show the face behind them.
+
+Millimetres in head coordinates (see `align.head`). A lens bends the ray through (x, y) by its
+power times the distance from its optical centre (Prentice's rule), the ray then meets the face
+behind: what is seen there is drawn where the camera sees it without the lens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from vfxswap.align.head import HeadPose, surface_depth
+from vfxswap.geometry import Array
+
+VERTEX_MM: Final = 14.0
+"""From the cornea to the lens (12 to 14 are usual)."""
+RIGHT, LEFT = -1, 1
+"""The subject's right lens lies at negative x."""
+
+Shape = Literal["round", "oval", "rectangle", "trapeze", "cat_eye", "aviator"]
+
+
+@dataclass(frozen=True)
+class FrameShape:
+    """Half axes of a lens in millimetres, the exponent of its superellipse (2 is an ellipse, more
+    is boxier), how much wider it is above than below, how far its outer top corner is swept up,
+    width of rim and half the bridge."""
+
+    half_width: float
+    half_height: float
+    exponent: float = 2.0
+    taper: float = 0.0
+    sweep: float = 0.0
+    rim: float = 3.0
+    half_bridge: float = 9.0
+
+
+SHAPES: Final[Mapping[str, FrameShape]] = {
+    "round": FrameShape(22.5, 22.5, rim=2.0, half_bridge=10.0),
+    "oval": FrameShape(25.0, 17.0, 2.2, rim=2.0),
+    "rectangle": FrameShape(25.5, 16.0, 5.0, rim=3.0),
+    "trapeze": FrameShape(24.5, 20.0, 3.4, taper=0.1, rim=4.5),
+    "cat_eye": FrameShape(25.0, 18.0, 2.8, taper=0.06, sweep=6.0, rim=4.0),
+    "aviator": FrameShape(27.5, 23.5, 2.4, taper=0.12, rim=1.6, half_bridge=8.5),
+}
+"""The built-in set of frames."""
+
+_POINTS = 96
+_ARM_MM: Final = (74.0, -86.0)
+"""x and z of an ear, where an arm ends."""
+_ARM_HALF_HEIGHT_MM: Final = 2.2
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A prescription, both eyes alike: powers in dioptres, prism in prism dioptres, angles in
+    degrees anticlockwise from the picture's right; optical centres `pd_mm` apart."""
+
+    sphere: float = 0.0
+    cylinder: float = 0.0
+    axis_deg: float = 0.0
+    prism: float = 0.0
+    prism_base_deg: float = 0.0
+    pd_mm: float = 63.0
+
+    @property
+    def bends(self) -> bool:
+        """Whether it moves anything."""
+        return bool(self.sphere or self.cylinder or self.prism)
+
+    def deflection(self, x: Array, y: Array, side: int) -> tuple[Array, Array]:
+        """Change of slope (millimetres to the side a millimetre towards the face) of the ray
+        through (x, y) of the lens at `side`."""
+        turn, base = np.radians(self.axis_deg), np.radians(self.prism_base_deg)
+        across = np.array([np.sin(turn), np.cos(turn)])  # y counts down
+        from_x, from_y = (x - side * self.pd_mm / 2) / 1000, y / 1000
+        bent = self.cylinder * (across[0] * from_x + across[1] * from_y)
+        tilt = self.prism / 100
+        return (
+            -self.sphere * from_x - bent * across[0] + tilt * np.cos(base),
+            -self.sphere * from_y - bent * across[1] - tilt * np.sin(base),
+        )
+
+
+def rim_outline(shape: str, side: int, *, scale: float = 1.0, grown_mm: float = 0.0) -> Array:
+    """[N, 2] outline of a lens in the lens plane, anticlockwise from its outer edge; grown by a
+    rim's width it is the outside of the rim."""
+    form = SHAPES[shape]
+    turn = np.linspace(0, 2 * np.pi, _POINTS, endpoint=False)
+    cos, sin = np.cos(turn), np.sin(turn)
+    power = 2 / form.exponent
+    half = (form.half_width * scale + grown_mm, form.half_height * scale + grown_mm)
+    x = half[0] * np.sign(cos) * np.abs(cos) ** power
+    y = -half[1] * np.sign(sin) * np.abs(sin) ** power
+    x = x * (1 - form.taper * y / half[1])
+    y = y - form.sweep * scale * np.clip(x / half[0], 0, None) ** 2 * (1 - y / half[1]) / 2
+    centre = scale * (form.half_width + form.half_bridge)
+    return np.stack([side * (centre + x), y + scale * 1.5], 1)
+
+
+def rim_width(shape: str, *, scale: float = 1.0) -> float:
+    """Width of a rim in millimetres."""
+    return SHAPES[shape].rim * scale
+
+
+def bridge_outline(shape: str, *, scale: float = 1.0) -> Array:
+    """[N, 2] outline of the bridge in the lens plane, an arc that ends inside the rims."""
+    form = SHAPES[shape]
+    reach = scale * (form.half_bridge + 0.15 * form.half_width)
+    x = np.linspace(-reach, reach, 17)
+    # Where it meets the rims they have curved away from the nose.
+    top = -scale * (0.32 * form.half_height + 1.5 * (1 - (x / reach) ** 2))
+    thick = scale * max(1.4, 0.8 * form.rim)
+    return np.concatenate([np.stack([x, top], 1), np.stack([x, top + thick], 1)[::-1]])
+
+
+def arm_outline(shape: str, side: int, pose: HeadPose, *, scale: float = 1.0) -> Array | None:
+    """[N, 2] plate pixels of the part of an arm that is in sight; None when there is none.
+
+    It goes from the rim's outer top straight to the ear and is hidden from where the head comes
+    before it.
+    """
+    form = SHAPES[shape]
+    outer = rim_outline(shape, side, scale=scale, grown_mm=form.rim * scale)
+    hinge = outer[np.argmax(side * outer[:, 0] - 0.6 * outer[:, 1])]
+    share = np.linspace(0, 1, 25)[:, None]
+    start = np.array([hinge[0] - side * 1.0, hinge[1] + 2.5, VERTEX_MM - 1.0])
+    end = np.array([side * _ARM_MM[0] * max(scale, 1.0), hinge[1] + 4.0, _ARM_MM[1]])
+    # An arm first runs straight back from the hinge, as far out as the ear.
+    corner = np.array([end[0], start[1], start[2] - 6.0])
+    line = np.concatenate(
+        [start + share[:5] * 6 * (corner - start), corner + share * (end - corner)]
+    )
+    seen = ~_hidden(line, pose)
+    count = len(seen) if seen.all() else int(np.argmin(seen))
+    if count < 2:
+        return None
+    half = np.array([0.0, _ARM_HALF_HEIGHT_MM * scale, 0.0])
+    edge = line[:count]
+    return pose.project(np.concatenate([edge - half, (edge + half)[::-1]]))
+
+
+def seen_through(
+    pixels: Array, lens: Lens, side: int, pose: HeadPose, *, removed: bool = False
+) -> Array:
+    """Plate pixels [..., 2] to where what a lens shows there lies on the plate without it; with
+    `removed`, to where the lens shows what lies there without it."""
+    if not lens.bends:
+        return pixels
+    if not removed:
+        return _through(pixels, lens, side, pose)
+    # The field moves things by much less than it changes: its inverse is a fixed point.
+    found = pixels
+    for _ in range(12):
+        found = found + pixels - _through(found, lens, side, pose)
+    return found
+
+
+def _through(pixels: Array, lens: Lens, side: int, pose: HeadPose) -> Array:
+    at = pose.onto_plane(pixels, VERTEX_MM)
+    x, y = at[..., 0], at[..., 1]
+    ahead = pose.to_camera
+    slope = (-ahead[0] / ahead[2], -ahead[1] / ahead[2])
+    bent_x, bent_y = lens.deflection(x, y, side)
+    before = _met(x, y, slope[0] + 0 * x, slope[1] + 0 * y)
+    after = _met(x, y, slope[0] + bent_x, slope[1] + bent_y)
+    # Without a lens the same two steps give the pixel back but for rounding: the rest is the lens.
+    return pixels + pose.project(after) - pose.project(before)
+
+
+def _met(x: Array, y: Array, slope_x: Array, slope_y: Array) -> Array:
+    """[..., 3] where rays from the lens plane meet the face."""
+    way = np.full_like(x, VERTEX_MM)
+    for _ in range(6):
+        z = surface_depth(np.stack([x + way * slope_x, y + way * slope_y], -1))
+        way = 0.5 * way + 0.5 * np.clip(VERTEX_MM - z, 1.0, 60.0)
+    return np.stack([x + way * slope_x, y + way * slope_y, VERTEX_MM - way], -1)
+
+
+def _hidden(points: Array, pose: HeadPose) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Which of points [N, 3] lie behind the head for the camera."""
+    far = np.arange(2.0, 160.0, 3.0)[:, None, None]
+    toward = points + far * pose.to_camera
+    return np.asarray((toward[..., 2] < surface_depth(toward) - 1.0).any(0))
+
+
+def power_of(values: Mapping[str, float]) -> Lens:
+    """The lens of characteristics by name."""
+    names: Sequence[str] = ("sphere", "cylinder", "axis_deg", "prism", "prism_base_deg", "pd_mm")
+    return Lens(*(values[name] for name in names))
