@@ -27,6 +27,7 @@ from vfxswap.effects.base import Frame, LoadedNet
 from vfxswap.effects.swap import Swap, SwapSettings
 from vfxswap.errors import VfxSwapError
 from vfxswap.geometry import LANDMARK_COUNT, Box, Face
+from vfxswap.image import Pixels
 from vfxswap.io.weights import list_models, load_net
 from vfxswap.nets.comb import Comb, CombSettings
 from vfxswap.nets.run import FastComb, half_type
@@ -312,6 +313,9 @@ class _Bench:
 
     def for_stage(self, stage: str) -> LoadedNet:
         return self._shelf.for_stage(stage)
+
+    def picture(self, file: str) -> Pixels:
+        return self._shelf.picture(file)
 
     def reference(self, picture: str) -> Frame:
         return self._shelf.reference(picture)

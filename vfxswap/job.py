@@ -23,8 +23,8 @@ from vfxswap.settings import Settings, validated
 from vfxswap.shot import Shot, parse_frames
 
 JOB_VERSION = 1
-FILE_SETTINGS = ("reference",)
-"""Settings, of whichever effect, that name a picture file: their paths are those of the job."""
+FILE_SETTINGS = ("reference", "frames_picture", "clean_plate", "consent")
+"""Settings, of whichever effect, that name a file: their paths are those of the job."""
 _BUILT_IN = "ocio://"
 """Begins the name of a colour config that is no file."""
 

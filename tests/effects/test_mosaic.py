@@ -227,6 +227,9 @@ class _Shelf:
     def for_stage(self, stage: str) -> LoadedNet:
         raise AssertionError(stage)
 
+    def picture(self, file: str) -> Pixels:
+        raise ModelError("no pictures here", got=file)
+
     def reference(self, picture: str) -> Frame:
         raise ModelError("no pictures here", got=picture)
 

@@ -42,6 +42,9 @@ class Shelf:
     def for_stage(self, stage: str) -> LoadedNet:
         raise AssertionError(stage)
 
+    def picture(self, file: str) -> Pixels:
+        raise ModelError("no pictures here", got=file)
+
     def reference(self, picture: str) -> Frame:
         raise ModelError("no pictures here", got=picture)
 

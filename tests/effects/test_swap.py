@@ -84,6 +84,9 @@ class Shelf:
         assert stage == "parsing"
         return LoadedNet(_card(), self.parser)
 
+    def picture(self, file: str) -> Pixels:
+        raise ModelError("no pictures here", got=file)
+
     def reference(self, picture: str) -> Frame:
         raise ModelError("no pictures here", got=picture)
 
@@ -305,6 +308,9 @@ def test_no_parser_is_loaded_when_nothing_is_to_stay_in_front() -> None:
     class Bare(Shelf):
         def for_stage(self, stage: str) -> LoadedNet:
             raise AssertionError(stage)
+
+        def picture(self, file: str) -> Pixels:
+            raise ModelError("no pictures here", got=file)
 
         def reference(self, picture: str) -> Frame:
             raise ModelError("no pictures here", got=picture)

@@ -16,8 +16,8 @@ import numpy as np
 from vfxswap.align.head import HeadPose, surface_depth
 from vfxswap.geometry import Array
 
-VERTEX_MM: Final = 14.0
-"""From the cornea to the lens (12 to 14 are usual)."""
+VERTEX_MM: Final = 12.7
+"""From the cornea to the middle of the lens (its back vertex usually lies 12 from it)."""
 RIGHT, LEFT = -1, 1
 """The subject's right lens lies at negative x."""
 

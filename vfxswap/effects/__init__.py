@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vfxswap.effects.base import Effect
+    from vfxswap.persona import Use
     from vfxswap.settings import Settings
 
 HELP = {
@@ -17,6 +18,9 @@ HELP = {
     "mosaic": "Rebuild a shot from patches of a theme.",
 }
 """What each effect does."""
+
+PICTURE_USES: dict[str, Use] = {"features": "feature_reference", "guided": "prescription"}
+"""What an effect does with a person on a picture, which consent must allow."""
 
 SETTINGS: dict[str, type[Settings]]
 """What an artist may set, by effect."""

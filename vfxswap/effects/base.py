@@ -74,6 +74,11 @@ class Models(Protocol):
         """The model that serves a stage such as "parsing". Raises ModelError."""
         ...
 
+    def picture(self, file: str) -> Pixels:
+        """A still, [H, W, 4] in the working space, premultiplied; alpha is 1 where it has none.
+        Raises PlateError, ColorError."""
+        ...
+
     def reference(self, picture: str) -> Frame:
         """A picture that something is taken from, with its most prominent face alone. Raises
         JobError without a face, PlateError, ModelError, ColorError."""

@@ -13,6 +13,7 @@ from vfxswap.align.pose import LandmarkFinder
 from vfxswap.color import ColorManager
 from vfxswap.effects.base import Frame, LoadedNet
 from vfxswap.errors import ModelError
+from vfxswap.image import Pixels
 from vfxswap.io.weights import (
     WEIGHTS_FILE,
     StoredModel,
@@ -23,8 +24,8 @@ from vfxswap.io.weights import (
     model_roots,
 )
 from vfxswap.nets.run import Precision, accelerated
-from vfxswap.persona import Persona, card_sha256, check_consent, is_picture, revocations
-from vfxswap.render.references import picture_sha256, read_card, read_reference
+from vfxswap.persona import Persona, Use, card_sha256, check_consent, is_picture, revocations
+from vfxswap.render.references import picture_sha256, read_card, read_reference, read_still
 from vfxswap.settings import nearest
 
 KEPT = 8
@@ -98,6 +99,13 @@ class Shelf:
         ModelError."""
         return self._load(model_of_stage(effect, name), None)
 
+    def picture(self, file: str) -> Pixels:
+        """A still, [H, W, 4] in the working space, premultiplied. Raises PlateError, ColorError."""
+        self._color = self._color or ColorManager()
+        pixels = read_still(file, color=self._color)
+        self.pictures[file] = picture_sha256(file)
+        return pixels
+
     def reference(self, picture: str) -> Frame:
         """A picture with its largest face alone. Consent is checked elsewhere (`consented`).
 
@@ -147,9 +155,11 @@ def model_of_stage(effect: str, name: str = "") -> StoredModel:
     raise broken[0] if broken else ModelError(f"no model for {effect} is installed")
 
 
-def consented(persona: str, *, show: str, revocation_list: str = "") -> Persona:
-    """The persona, when its likeness may be swapped in for this show, or who is on a reference
-    picture, when features may be taken from it.
+def consented(
+    persona: str, *, show: str, revocation_list: str = "", use: Use = "feature_reference"
+) -> Persona:
+    """The persona, when its likeness may be swapped in for this show, or who is on a picture or
+    named by a card of its own, when they may be used so (features taken from them, say).
 
     Raises ModelError for an unknown persona, JobError for a picture that is not there,
     ConsentError without valid consent.
@@ -157,7 +167,7 @@ def consented(persona: str, *, show: str, revocation_list: str = "") -> Persona:
     revoked = revocations(*([revocation_list] if revocation_list else []))
     if is_picture(persona):
         shown = read_card(persona)
-        check_consent(shown, show=show, use="feature_reference", revoked=revoked)
+        check_consent(shown, show=show, use=use, revoked=revoked)
         return shown
     found = find_persona(persona).card.persona(_id(persona))
     if found is None:

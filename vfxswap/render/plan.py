@@ -25,6 +25,7 @@ from vfxswap.nets.run import Precision
 from vfxswap.persona import Persona, is_picture
 from vfxswap.render.frame import Spaces, Step
 from vfxswap.render.models import Nets, Shelf, consented
+from vfxswap.render.references import picture_sha256
 from vfxswap.settings import nearest, settings_at_keys
 from vfxswap.shot import format_frames
 
@@ -160,12 +161,11 @@ def open_job(
 
 
 def hashes_of_files(plan: Plan, settings: Mapping[str, Any]) -> dict[str, str]:
-    """SHA-256 of the pictures that settings name, by setting: what a result depends on, wherever
+    """SHA-256 of the files that settings name, by setting: what a result depends on, wherever
     a machine keeps them."""
     named = {name: str(settings.get(name) or "") for name in FILE_SETTINGS}
-    return {
-        n: plan.shelf.pictures[path] for n, path in named.items() if path in plan.shelf.pictures
-    }
+    known = plan.shelf.pictures
+    return {n: known.get(path) or picture_sha256(path) for n, path in named.items() if path}
 
 
 def chosen_frames(known: Sequence[int], wanted: Sequence[int] | None) -> Sequence[int]:
@@ -210,7 +210,12 @@ def checked_consent(
     for effect, spec in effects:
         for settings in settings_at_keys(spec.settings, effect.settings_type):
             for name in effect.likenesses(settings):
-                personas[name] = consented(name, show=job.show, revocation_list=job.revocations)
+                personas[name] = consented(
+                    name,
+                    show=job.show,
+                    revocation_list=job.revocations,
+                    use=installed.PICTURE_USES.get(effect.name, "feature_reference"),
+                )
     return personas
 
 

@@ -20,7 +20,7 @@ from vfxswap.color import ColorManager, to_net
 from vfxswap.effects.base import Frame
 from vfxswap.errors import ConsentError, JobError, PlateError
 from vfxswap.geometry import Face
-from vfxswap.image import Image
+from vfxswap.image import Image, Pixels
 from vfxswap.io.exr import read_image
 from vfxswap.ops.convert import to_tensor
 from vfxswap.persona import Persona
@@ -35,14 +35,15 @@ def card_path(picture: str | os.PathLike[str]) -> Path:
 
 
 def read_card(picture: str | os.PathLike[str]) -> Persona:
-    """Who is on a reference picture, by the card beside it.
+    """Who is on a reference picture, by the card beside it; or whom a card of its own names.
 
     Raises JobError when the picture is not there, ConsentError when there is no card, or one that
     cannot be read.
     """
     if not Path(picture).is_file():
         raise JobError("the reference is not there", file=picture)
-    card = card_path(picture)
+    own = os.fspath(picture).endswith(CARD_SUFFIX)
+    card = Path(picture) if own else card_path(picture)
     try:
         content = tomllib.loads(card.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -90,6 +91,20 @@ def read_reference(
         pixel_aspect=frame.pixel_aspect,
         faces=(face,),
     )
+
+
+def read_still(picture: str | os.PathLike[str], *, color: ColorManager) -> Pixels:
+    """A picture as [H, W, 4] over its data window in the working space, premultiplied; alpha is 1
+    where it has none. Raises PlateError, ColorError."""
+    image = read_image(picture)
+    frame = working_frame(image, picture, color=color)
+    if image.alpha_name is None:
+        alpha = np.ones(frame.rgb.shape[:2], np.float32)
+    else:
+        stored = image.part.channels[image.alpha_name]
+        scale = np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1
+        alpha = np.clip(stored.astype(np.float32) / np.float32(scale), 0, 1)
+    return np.concatenate([frame.rgb, alpha[..., None]], -1)
 
 
 def working_frame(
