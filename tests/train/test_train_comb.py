@@ -11,7 +11,9 @@ import torch
 from torch.nn import functional as F
 
 from vfxswap.errors import CancelledError, JobError, ModelError
-from vfxswap.train.comb import CombTrainer, train
+from vfxswap.train import comb
+from vfxswap.train.comb import CombTrainer
+from vfxswap.train.comb_loop import train
 from vfxswap.train.crops import (
     GUESTS,
     Crops,
@@ -225,15 +227,24 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [kept]
 
 
-def test_loss_that_is_not_finite_ends_training_before_weights_change() -> None:
-    crops = made_up()
-    crops.roles["amber"].pixels.fill_(float("nan"))
-    trainer = CombTrainer(tiny(), crops, ("amber",))
+def test_loss_that_is_not_finite_ends_training_before_weights_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = CombTrainer(tiny(), made_up(), ("amber",))
     before = weights(trainer)
+    monkeypatch.setattr(comb, "level_loss", lambda *_, **__: torch.tensor([float("nan")]))
     with pytest.raises(JobError, match="loss is not finite at iteration 0"):
         trainer.step()
     for name, value in weights(trainer).items():
         assert torch.equal(value, before[name])
+
+
+def test_crops_that_are_not_finite_are_refused_by_role_and_number() -> None:
+    crops = made_up()
+    crops.roles["basalt"].pixels[4, 1, 2, 3] = float("nan")
+    crops.roles["basalt"].pixels[5, 0, 0, 0] = float("inf")
+    with pytest.raises(JobError, match=r"crops of basalt .*not finite .*crop 4, 5"):
+        CombTrainer(tiny(), crops, PERSONAS)
 
 
 def test_a_single_frame_trains() -> None:

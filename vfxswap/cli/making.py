@@ -32,11 +32,16 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     bench.command("mosaic")(train_mosaic.bench)
     bench.command("farm")(farm.bench)
     bench.command("style")(train_style.bench)
-    bench.command("mosaic")(train_mosaic.bench)
+    bench.command("faces")(train_faces.bench)
     app.add_typer(bench, name="bench")
     synth = _synth_command() if chosen[:1] == ("synth",) else _unchosen
     app.command("synth", help="Render a synthetic shot and its truth.")(synth)
-    train = typer.Typer(help="Train models on synthetic performers.", no_args_is_help=True)
+    train = typer.Typer(
+        help="Train models on synthetic performers or footage.",
+        no_args_is_help=True,
+        invoke_without_command=True,
+    )
+    train.callback()(_train)
     train.command("comb")(_train_comb)
     landmarks = _landmarks_command() if chosen[:2] == ("train", "landmarks") else _unchosen
     train.command("landmarks", help="Train the landmark network.")(landmarks)
@@ -44,7 +49,6 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
         faces = chosen[:2] == ("train", which)
         face_training = train_faces.command(which, command_line()) if faces else _unchosen
         train.command(which, help=text)(face_training)
-    train.command("mosaic")(train_mosaic.train(command_line))
     train_style.add_commands(train, chosen=chosen, command_line=command_line())
     train.command("mosaic")(train_mosaic.train(command_line))
     app.add_typer(train, name="train")
@@ -175,6 +179,26 @@ def _synth_command() -> Callable[..., None]:
     return settings_command(synth, ShotSpec)
 
 
+def _train(
+    context: typer.Context,
+    status: Annotated[
+        Path | None,
+        typer.Option("--status", help="Folder of a run: how it stands, running or not."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="The status for programs.")] = False,
+) -> None:
+    """Train models on synthetic performers or footage."""
+    if status is None:
+        if context.invoked_subcommand is None:
+            raise typer.BadParameter("name what to train, or --status RUN")
+        return
+    from vfxswap.train.run_status import run_status
+
+    found = run_status(status)
+    typer.echo(json_module.dumps(found.as_json()) if json else "\n".join(found.lines()))
+    raise typer.Exit
+
+
 def _train_comb(
     recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a .toml file.")],
     show: run.Show = "",
@@ -246,8 +270,14 @@ def _landmarks_command() -> Callable[..., None]:
         ),
         work: Annotated[
             Path, typer.Option("--work", help="Folder for pictures and checkpoints.")
-        ] = Path("training/landmarks"),
-        shards: Annotated[int, typer.Option(min=2, help="Picture files to train on.")] = 40,
+        ] = Path("training/faces"),
+        shards: Annotated[int, typer.Option(min=2, help="Picture files to train on.")] = 32,
+        varied: Annotated[
+            int, typer.Option(min=1, help="Files of wider pictures; half of all that is drawn.")
+        ] = 15,
+        start: Annotated[
+            str, typer.Option(help="Landmark model to go on from; empty starts afresh.")
+        ] = "",
         processes: Processes = 2,
         device: TrainDevice = "cpu",
         progress: run.ProgressOption = Dialect.AUTO,
@@ -264,6 +294,8 @@ def _landmarks_command() -> Callable[..., None]:
                 settings=training,
                 command=command_line(),
                 shards=shards,
+                varied=varied,
+                start=start,
                 processes=processes,
                 device=device,
                 progress=tell,

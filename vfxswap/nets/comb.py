@@ -224,6 +224,17 @@ class Comb(nn.Module):
         face: Tensor = self._decoder(persona, top).heads[str(top)](h)
         return face if before is None else torch.lerp(before, face, alpha)
 
+    def operations(self, level: int) -> float:
+        """Multiplications of encoder and one decoder for a crop of a level, forwards."""
+        total = 0.0
+        for each in range(level + 1):
+            here = self.settings.channels(each)
+            below = self.settings.channels(each - 1) if each else self.settings.latent_channels
+            area = 16.0 if each == 0 else float(crop_px(each)) ** 2
+            inner = here * below * (16 if each == 0 else 9 * area)
+            total += 2 * (9 * here * here * area + inner)
+        return total
+
     def grow(self, level: int) -> None:
         """Adds the next level to the encoder and all decoders, with fresh colour heads.
 

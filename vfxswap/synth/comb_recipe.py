@@ -18,18 +18,17 @@ from pydantic import Field
 
 from vfxswap.errors import JobError
 from vfxswap.files import write_atomically
-from vfxswap.io.exr import write_png
 from vfxswap.io.weights import StoredModel, find_model, load_net, save_model
 from vfxswap.nets.comb import Comb
 from vfxswap.persona import Metric, ModelCard, Persona
 from vfxswap.settings import Settings, nearest
 from vfxswap.synth.takes import Takes, render_takes
-from vfxswap.train.comb import CombTrainer, train
+from vfxswap.train.comb import CombTrainer
+from vfxswap.train.comb_loop import train
 from vfxswap.train.crops import CropSet, net_mean, read_crops
 from vfxswap.train.evaluate import (
     Retrieval,
     SwapReport,
-    display,
     evaluate,
     expression_retrieval,
     write_sheet,
@@ -111,7 +110,6 @@ def run(
     comb = train(
         trainer,
         work / "training",
-        preview=_preview,
         stop=stop,
         progress=lambda done, total, _: progress("train", done, total),
     )
@@ -245,11 +243,3 @@ def write_report(file: Path, report: SwapReport, retrieval: Sequence[Retrieval])
         "retrieval": [asdict(r) for r in retrieval],
     }
     write_atomically(file, json.dumps(content, indent=1).encode())
-
-
-def _preview(trainer: CombTrainer, file: Path) -> None:
-    mid_grey = 0.41  # net space of 0.18
-    rows = [trainer.preview(index) for index in (0, 7, 23)]
-    sheet = np.kron(display(torch.cat(rows, 1)[None] + mid_grey)[0], np.ones((3, 3, 1)))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_png(file, sheet.astype(np.float32))

@@ -73,6 +73,12 @@ class Takes(Settings):
         default="all",
         description="expression keeps the head straight, the camera and a studio light.",
     )
+    steady_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of takes with a straight head in studio light: expression alone.",
+    )
 
 
 def render_takes(
@@ -115,7 +121,9 @@ def take(takes: Takes, number: int) -> dict[str, Crops]:
     rng = np.random.default_rng([takes.seed, number])
     state = random_state(rng, COMB_CROPS)
     rig = random_rig(rng, mild=bool(rng.random() >= takes.wild_light))
-    if takes.vary == "expression":
+    # A draw of its own, so that all else of a take stays what it is without it.
+    still = np.random.default_rng([takes.seed, number, 1]).random() < takes.steady_share
+    if still or takes.vary == "expression":
         state, rig = steady(state), studio_rig()
     distance = float(np.exp(rng.uniform(np.log(0.6), np.log(3.0))))
     performers = {name: persona(name, texture_rows=TEXTURE_ROWS) for name in takes.personas}

@@ -178,10 +178,15 @@ def _fill(
             value.copy_(got[name])
     if optimiser is None:
         return
+    learned = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(OPTIMISER):
             index, name = key.removeprefix(OPTIMISER).split(".", 1)
+            like = learned[int(index)]
+            if value.shape == like.shape:
+                # Fused steps walk memory: the moments must lie as the weights do (channels last).
+                value = torch.empty_like(like, dtype=value.dtype, device="cpu").copy_(value)
             state.setdefault(int(index), {})[name] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -12,15 +12,14 @@ target, one gradient step an iteration), `pixel_weight` (absolute differences be
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from vfxswap.errors import CancelledError, JobError
+from vfxswap.errors import JobError
 from vfxswap.nets.comb import Comb, CombSettings
 from vfxswap.ops.normalise import GAIN
 from vfxswap.settings import validated
@@ -37,7 +36,9 @@ from vfxswap.train.crops import (
     placements,
     seeded,
 )
+from vfxswap.train.expression import LandmarkReader, part_loss, readings
 from vfxswap.train.losses import level_loss
+from vfxswap.train.parallel import ALONE, Ranks
 from vfxswap.train.schedule import CombTraining, Moment, moment
 
 _DRAW, _ORDER, _INIT = 1, 2, 3
@@ -51,11 +52,21 @@ class CombTrainer:
     """
 
     def __init__(
-        self, training: CombTraining, crops: CropSet, personas: tuple[str, ...], device: str = "cpu"
+        self,
+        training: CombTraining,
+        crops: CropSet,
+        personas: tuple[str, ...],
+        device: str = "cpu",
+        *,
+        start: Comb | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """`personas` get a decoder each; the crops' other roles are encoded in paired training.
 
-        Raises JobError when the crops lack a persona, are of another size, or are not paired.
+        `start` is a trained comb of level `training.first_level`: its encoder and trunk are taken
+        over, and its decoders where they have a persona's name; other personas begin as copies of
+        its first. It is not changed. `ranks` share each batch. Raises JobError when it does not
+        fit, and when the crops lack a persona, are of another size, not finite, or not paired.
         """
         if missing := [p for p in personas if p not in crops.roles]:
             raise JobError("the crops lack a persona", wanted=", ".join(missing))
@@ -65,11 +76,19 @@ class CombTrainer:
             raise JobError(
                 "the crops are of another size", got=crops.crop_size, wanted=4 << training.level
             )
+        if start is None and training.first_level > 0:
+            raise JobError("a first level above 0 needs a comb to start from",
+                           got=training.first_level)  # fmt: skip
+        if start is not None:
+            _check_start(training, start)
+        _check_finite(crops)
+        self._start, self.ranks = start, ranks
         self.training, self.crops, self.personas = training, crops, personas
         self.device = torch.device(device)
         self.iteration = 0
         self.losses: dict[str, float] = {}
-        self._build(0)
+        self.reader: LandmarkReader | None = None
+        self._build(training.first_level)
 
     def step(self) -> None:
         """One iteration. Raises JobError when the loss is not finite; nothing is changed then."""
@@ -80,8 +99,7 @@ class CombTrainer:
             group["lr"] = now.learning_rate
         if self.training.paired:
             losses = [self._paired_loss(p, k, now) for k, p in enumerate(self.personas)]
-            self._update(torch.stack(losses).mean())
-            values = torch.stack(losses).tolist()
+            values = self._update(torch.stack(losses))
             self.losses = dict(zip(self.personas, values, strict=True))
         else:
             order = torch.randperm(
@@ -90,8 +108,7 @@ class CombTrainer:
             for k in order.tolist():
                 persona = self.personas[k]
                 loss = self._own_loss(persona, k, now)
-                self._update(loss)
-                self.losses[persona] = loss.item()
+                (self.losses[persona],) = self._update(loss[None])
         self.iteration += 1
 
     def moment(self, iteration: int) -> Moment:
@@ -103,11 +120,22 @@ class CombTrainer:
         """How many iterations make a whole training."""
         return self.training.total_iterations
 
+    def iterations_left(self) -> tuple[tuple[int, int], ...]:
+        """Levels still to be trained, the one in hand first, and iterations of each."""
+        left, before = [], 0
+        for level in range(self.training.first_level, self.training.level + 1):
+            last = level == self.training.level
+            end = self.total_iterations if last else before + self.training.level_iterations(level)
+            if end > self.iteration:
+                left.append((level, end - max(before, self.iteration)))
+            before = end
+        return tuple(left)
+
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint; see `checkpoint.save_checkpoint`."""
         return save_checkpoint(
             folder,
-            self.comb,
+            self._learned,
             self.optimiser,
             iteration=self.iteration,
             settings=self._identity(),
@@ -123,7 +151,7 @@ class CombTrainer:
             return False
         self._build(self.moment(reached - 1).level)
         self.iteration = load_checkpoint(
-            folder, self.comb, self.optimiser, settings=self._identity()
+            folder, self._learned, self.optimiser, settings=self._identity()
         )
         return True
 
@@ -149,7 +177,7 @@ class CombTrainer:
     def _build(self, level: int) -> None:
         shape = {
             "personas": self.personas,
-            "level": 0,
+            "level": self.training.first_level,
             "width": self.training.width,
             "latent": self.training.latent,
         }
@@ -157,8 +185,12 @@ class CombTrainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
             self.comb = Comb(settings)
+        if self.training.landmark_weight > 0:
+            self.reader = LandmarkReader(settings.latent_channels, self._sample_readings())
+        if self._start is not None:
+            _take_over(self._start, self.comb)
         self._placed()
-        for each in range(1, level + 1):
+        for each in range(self.training.first_level + 1, level + 1):
             self._grow(each)
 
     def _grow(self, level: int) -> None:
@@ -171,17 +203,42 @@ class CombTrainer:
 
     def _placed(self) -> None:
         self.comb.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.reader is not None:
+            self.reader.to(self.device)
         self.optimiser = torch.optim.Adam(
-            list(self._learning()), lr=self.training.learning_rate, betas=(0.9, 0.99)
+            list(self._learning()),
+            lr=self.training.learning_rate,
+            betas=(0.9, 0.99),
+            fused=self.device.type in ("cpu", "cuda"),
         )
         for parameter in self.comb.parameters():
             parameter.grad = None
 
     def _learning(self) -> Iterator[nn.Parameter]:
-        return self.comb.parameters()
+        return self._learned.parameters()
+
+    @property
+    def _learned(self) -> nn.Module:
+        """What a checkpoint keeps."""
+        if self.reader is None:
+            return self.comb
+        return nn.ModuleDict({"comb": self.comb, "reader": self.reader})
 
     def _identity(self) -> dict[str, object]:
-        return {"training": self.training.model_dump(mode="json"), "personas": list(self.personas)}
+        known: dict[str, object] = {
+            "training": self.training.model_dump(mode="json"),
+            "personas": list(self.personas),
+        }
+        return known if self._start is None else {**known, "start": fingerprint(self._start)}
+
+    def _sample_readings(self) -> Tensor:
+        """Readings of up to 2000 crops of each role, unmoved."""
+        found = []
+        for crops in self.crops.roles.values():
+            points = crops.points[:2000]
+            centred = placements(len(points), None, seeded(0))
+            found.append(readings(points, centred, stored_px=crops.pixels.shape[-1]))
+        return torch.cat(found)
 
     def _own_loss(self, persona: str, number: int, now: Moment) -> Tensor:
         """Eq. 1 or 2 of a batch of the persona's own crops: D_p(E(x_p)) against x_p."""
@@ -190,8 +247,12 @@ class CombTrainer:
         count = now.batch
         index = torch.randint(len(crops), (count,), generator=generator)
         placement = placements(count, self.training.jitter, generator)
+        part = self.ranks.share(count)
+        index, placement = index[part], placement[part]
         own = cut(crops, index, placement, size=self.crops.crop_size)
-        return self._loss(own, own, persona, now, generator)
+        wanted = readings(crops.points[index], placement, stored_px=crops.pixels.shape[-1])
+        loss = self._loss(own, own, wanted, persona, now, generator)
+        return loss * (len(index) / count)
 
     def _paired_loss(self, persona: str, number: int, now: Moment) -> Tensor:
         """A batch of performances by anyone (persona or guest) against the persona's own."""
@@ -202,13 +263,24 @@ class CombTrainer:
         index = torch.randint(len(roles[0]), (count,), generator=generator)
         which = torch.randint(len(roles), (count,), generator=generator)
         placement = placements(count, self.training.jitter, generator)
+        part = self.ranks.share(count)
+        index, which, placement = index[part], which[part], placement[part]
         size = self.crops.crop_size
         target = cut(self.crops.roles[persona], index, placement, size=size)
         given = cut_mixed(roles, which, index, placement, size=size)
-        return self._loss(given, target, persona, now, generator)
+        points = torch.stack([roles[w].points[i] for w, i in zip(which, index, strict=True)])
+        wanted = readings(points, placement, stored_px=roles[0].pixels.shape[-1])
+        loss = self._loss(given, target, wanted, persona, now, generator)
+        return loss * (len(index) / count)
 
     def _loss(
-        self, given: Batch, target: Batch, persona: str, now: Moment, generator: torch.Generator
+        self,
+        given: Batch,
+        target: Batch,
+        wanted: Tensor,
+        persona: str,
+        now: Moment,
+        generator: torch.Generator,
     ) -> Tensor:
         size = 4 << now.level
         contrast = contrasts(len(given.pixels), self.training.jitter, generator)
@@ -238,68 +310,67 @@ class CombTrainer:
                 torch.full_like(matte, self.training.surroundings), matte, matte
             )
             error = (decoded - y).abs() * places
-            loss = loss + self.training.pixel_weight * error.mean() / places.mean()
+            each = error.mean((1, 2, 3)) / places.mean((1, 2, 3))
+            loss = loss + self.training.pixel_weight * each.mean()
+        if self.training.part_weight > 0:
+            loss = loss + self.training.part_weight * part_loss(y, decoded)
+        if self.reader is not None:
+            read = self.reader.loss(z, wanted.to(self.device))
+            loss = loss + self.training.landmark_weight * read
         return loss
 
-    def _update(self, loss: Tensor) -> None:
-        if not bool(torch.isfinite(loss)):
-            raise JobError(f"the loss is not finite at iteration {self.iteration}", got=loss.item())
+    def _update(self, losses: Tensor) -> list[float]:
+        """A step by the mean of losses [K], of which this process has its share; the losses."""
+        whole = self.ranks.total(losses.detach())
+        if not bool(torch.isfinite(whole).all()):
+            raise JobError(
+                f"the loss is not finite at iteration {self.iteration}", got=whole.tolist()
+            )
         self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(losses.mean())
+        self.ranks.add_gradients(self._learning())
         self.optimiser.step()
+        values: list[float] = whole.tolist()
+        return values
 
     def _sized(self, batch: Batch, size: int) -> Batch:
         return Batch(*(_pooled(t, size) for t in (batch.pixels, batch.polygon, batch.face)))
 
 
+def fingerprint(comb: Comb) -> str:
+    """Hash of all weights of a comb."""
+    digest = hashlib.sha256()
+    for name, value in sorted(comb.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _check_finite(crops: CropSet) -> None:
+    for role, each in crops.roles.items():
+        for start in range(0, len(each), 256):
+            part = each.pixels[start : start + 256]
+            bad = (~torch.isfinite(part).flatten(1).all(1)).nonzero().flatten()
+            if len(bad):
+                found = ", ".join(str(start + int(i)) for i in bad[:5])
+                raise JobError(f"crops of {role} have pixels that are not finite",
+                               got=f"crop {found}")  # fmt: skip
+
+
+def _check_start(training: CombTraining, start: Comb) -> None:
+    asked = (training.first_level, training.width, training.latent)
+    shape = start.settings
+    if asked != (shape.level, shape.width, shape.latent):
+        raise JobError("the comb to start from is of another shape (level, width, latent)",
+                       got=(shape.level, shape.width, shape.latent), wanted=asked)  # fmt: skip
+
+
+def _take_over(start: Comb, comb: Comb) -> None:
+    comb.encoder.load_state_dict(start.encoder.state_dict())
+    comb.trunk.load_state_dict(start.trunk.state_dict())
+    for persona in comb.settings.personas:
+        like = persona if persona in start.settings.personas else start.settings.personas[0]
+        comb.load_decoder(persona, start.decoder_state(like))
+
+
 def _pooled(image: Tensor, size: int) -> Tensor:
     return torch.nn.functional.avg_pool2d(image, image.shape[-1] // size)
-
-
-def train(
-    trainer: CombTrainer,
-    folder: Path,
-    *,
-    checkpoint_every: int = 250,
-    log_every: int = 20,
-    preview: Callable[[CombTrainer, Path], None] | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
-) -> Comb:
-    """Trains to the end, resuming what stands in `folder`; the settled comb, in eval mode.
-
-    Writes checkpoints, `log.jsonl` (a line every `log_every` iterations) and, by `preview`, sheets
-    at each checkpoint. When `stop()` turns true the iteration in hand ends, a checkpoint is
-    written and CancelledError raised. Raises as `CombTrainer` does.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer.resume(folder)
-    total = trainer.total_iterations
-    began, first = time.monotonic(), trainer.iteration
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-        while trainer.iteration < total:
-            now = trainer.moment(trainer.iteration)
-            trainer.step()
-            done = trainer.iteration
-            if done % log_every == 0 or done == total:
-                seconds = (time.monotonic() - began) / (done - first)
-                row = {
-                    "iteration": done,
-                    "level": now.level,
-                    "alpha": round(now.alpha, 4),
-                    "learning_rate": now.learning_rate,
-                    "loss": {p: round(v, 5) for p, v in trainer.losses.items()},
-                    "seconds_an_iteration": round(seconds, 4),
-                }
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-                progress(done, total, trainer.losses)
-            cancelled = stop()
-            if done % checkpoint_every == 0 or done == total or cancelled:
-                trainer.save(folder)
-                if preview is not None:
-                    preview(trainer, folder / "preview.png")
-            if cancelled and done < total:
-                raise CancelledError("training was stopped; it resumes from its checkpoint")
-    trainer.comb.settle()
-    return trainer.comb.eval()

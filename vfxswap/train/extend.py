@@ -7,7 +7,6 @@ paired, from any performer's). So everything the others decode stays as it was a
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ from torch import nn
 from vfxswap.errors import JobError
 from vfxswap.nets.comb import TIED_LEVELS, Comb, CombSettings
 from vfxswap.settings import validated
-from vfxswap.train.comb import CombTrainer
+from vfxswap.train.comb import CombTrainer, fingerprint
 from vfxswap.train.crops import CropSet
 from vfxswap.train.schedule import CombTraining, Moment, moment
 
@@ -62,6 +61,9 @@ class PersonaTrainer(CombTrainer):
         before = sum(map(self.training.level_iterations, range(self.training.level)))
         return self.training.total_iterations - before
 
+    def iterations_left(self) -> tuple[tuple[int, int], ...]:
+        return ((self.training.level, self.total_iterations - self.iteration),)
+
     def _build(self, level: int) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.training.seed)
@@ -76,7 +78,4 @@ class PersonaTrainer(CombTrainer):
         return self.comb.persona_parameters(self.personas[0])
 
     def _identity(self) -> dict[str, object]:
-        digest = hashlib.sha256()
-        for name, value in sorted(self._base.state_dict().items()):
-            digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
-        return {**super()._identity(), "base": digest.hexdigest(), "like": self._like}
+        return {**super()._identity(), "base": fingerprint(self._base), "like": self._like}

@@ -32,7 +32,8 @@ from vfxswap.ops.warp import inverted, warp_affine
 from vfxswap.persona import Consent, Id, ModelCard, Persona, check_consent, revocations
 from vfxswap.settings import Settings
 from vfxswap.shot import parse_frames
-from vfxswap.train.comb import CombTrainer, train
+from vfxswap.train.comb import CombTrainer
+from vfxswap.train.comb_loop import train
 from vfxswap.train.crops import (
     Crops,
     CropSet,

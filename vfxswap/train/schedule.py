@@ -35,6 +35,9 @@ class CombTraining(Settings):
     level: int = Field(default=4, ge=0, le=8, description="Last level; crops are 4·2^level pixels.")
     width: float = Field(default=1.0, gt=0, le=1, description="Share of the published channels.")
     latent: int | None = Field(default=None, ge=1, description="Numbers in the latent vector.")
+    first_level: int = Field(
+        default=0, ge=0, le=8, description="Level of the trained comb that it starts from, if any."
+    )
     iterations: tuple[int, ...] = Field(
         default=(100_000,),
         description="Of each level from 0 on; the last number holds for the rest.",
@@ -53,6 +56,12 @@ class CombTraining(Settings):
         default=0.0, ge=0, le=1, description="Weight of the edge-extended pixels outside the face."
     )
     feature_gain: float = Field(default=0.0, ge=0, description="Extra weight of eyes and mouth.")
+    part_weight: float = Field(
+        default=0.0, ge=0, description="Weight of eyes and mouth as pictures of their own."
+    )
+    landmark_weight: float = Field(
+        default=0.0, ge=0, description="Weight of landmarks read off the latent vector."
+    )
     background_invariant: bool = Field(default=True, description="Eq. 2; Eq. 1 when false.")
     jitter: Jitter = Field(default=Jitter(), description="How crops are moved and dressed.")
     refinement: Refinement | None = Field(default=None, description="What follows, if anything.")
@@ -60,7 +69,9 @@ class CombTraining(Settings):
     seed: int = Field(default=0, ge=0, description="Of weights, draws and order.")
 
     def level_iterations(self, level: int) -> int:
-        """Iterations of a level before the final ones."""
+        """Iterations of a level before the final ones; none of those that a start brings."""
+        if level < self.first_level:
+            return 0
         return self.iterations[min(level, len(self.iterations) - 1)]
 
     @property
@@ -96,7 +107,7 @@ def moment(training: CombTraining, iteration: int) -> Moment:
     while level < training.level and done >= training.level_iterations(level):
         done, level = done - training.level_iterations(level), level + 1
     half = training.level_iterations(level) / 2
-    alpha = 1.0 if level == 0 else min(1.0, done / max(half, 1))
+    alpha = 1.0 if level == training.first_level else min(1.0, done / max(half, 1))
     rate = training.learning_rate * min(1.0, (done + 1) / WARM_UP)
     final = done - training.level_iterations(level)
     if final > 0:
