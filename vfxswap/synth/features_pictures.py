@@ -22,6 +22,7 @@ from vfxswap.ops.matte import polygon_matte
 from vfxswap.settings import Settings
 from vfxswap.synth.crops import LANDMARK_CROPS, CropBatch, render_crops
 from vfxswap.synth.head import head_asset
+from vfxswap.synth.render import Truth
 from vfxswap.train.features_data import shard_file, write_description, write_shard
 from vfxswap.train.landmark_data import cut_picture, inverse
 
@@ -94,7 +95,7 @@ def render_faces(
     head_asset()
     done = pictures.shards - len(orders)
     # Spawned, not forked: torch and warp keep threads that a fork would lose.
-    with multiprocessing.get_context("spawn").Pool(processes, initializer=_single_thread) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, initializer=one_thread) as pool:
         for _ in pool.imap_unordered(_render_shard, orders):
             done += 1
             progress(done, pictures.shards)
@@ -102,15 +103,17 @@ def render_faces(
                 raise CancelledError(f"rendering stopped after {done} of {pictures.shards} shards")
 
 
-def _single_thread() -> None:
+def one_thread() -> None:
+    """What a process of a pool does first: work in one thread."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
 def _render_shard(order: _Order) -> int:
     settings = order.pictures
-    rng = np.random.default_rng([settings.seed, order.shard])
-    crops: list[_Crop] = []
+    noise = np.random.default_rng([settings.seed, order.shard])
+    size, margin = settings.crop_size, settings.margin_px
+    crops: list[Crop] = []
     identity: list[int] = []
     for batch in render_crops(
         settings.crops_per_shard,
@@ -121,8 +124,15 @@ def _render_shard(order: _Order) -> int:
         texture_rows=settings.texture_rows,
         processes=0,
     ):
-        crops += [_aligned(batch, i, settings, rng) for i in range(len(batch.seeds))]
-        identity += batch.seeds.tolist()
+        for index, number in enumerate(batch.seeds.tolist()):
+            truth = _truth_of(batch, index)
+            points = truth.landmarks
+            exact = alignment(points, size)
+            px = float(np.sqrt(abs(np.linalg.det(exact.matrix[:, :2]))))
+            off = noise.normal(0, settings.landmark_noise * size / px, points.shape)
+            place = alignment(points + off, size, margin_px=margin)
+            crops.append(aligned(truth, place, size + 2 * margin))
+            identity.append(number)
     write_shard(
         shard_file(order.folder, order.shard),
         pixels=np.stack([c.pixels for c in crops]),
@@ -133,43 +143,65 @@ def _render_shard(order: _Order) -> int:
     return order.shard
 
 
-class _Crop(NamedTuple):
+def _truth_of(batch: CropBatch, index: int) -> Truth:
+    """One crop of a batch as the renderer gave it, but for its depth."""
+    mattes = {
+        name: np.asarray(batch.mattes[index, ..., k] / np.float32(255), np.float32)
+        for k, name in enumerate(batch.parts)
+    }
+    return Truth(
+        rgb=batch.rgb[index].astype(np.float32),
+        alpha=np.minimum(sum(mattes.values()), np.float32(1)),
+        depth=np.zeros(batch.rgb.shape[1:3], np.float32),
+        mattes=mattes,
+        face_matte=batch.face_matte[index].astype(np.float32) / 255,
+        landmarks=batch.landmarks[index].astype(np.float64),
+        visible=batch.visible[index],
+    )
+
+
+class Crop(NamedTuple):
+    """`pixels` [3, T, T] in net space, `labels` [T, T] by `PARTS`, `matte` [T, T] (255 is 1) of
+    the outline that colours are normalised under."""
+
     pixels: NDArray[np.float32]
     labels: NDArray[np.uint8]
     matte: NDArray[np.uint8]
 
 
-def _aligned(
-    batch: CropBatch, index: int, settings: FacePictures, rng: np.random.Generator
-) -> _Crop:
-    """A rendered face, aligned by landmarks that are a little off."""
-    size, margin = settings.crop_size, settings.margin_px
-    points = batch.landmarks[index].astype(np.float64)
-    exact = crop_matrix(points, size=size)
-    px = float(np.sqrt(abs(np.linalg.det(exact[:, :2]))))
-    noise = rng.normal(0, settings.landmark_noise * size / px, points.shape)
-    matrix = crop_matrix(points + noise, size=size)
-    matrix[:, 2] += margin
-    side = size + 2 * margin
-    back = inverse(matrix)
-    pixels = to_net(cut_picture(batch.rgb[index].astype(np.float32), back, side))
-    planes = _parts(batch, index)
-    aligned = np.stack([cut_picture(plane, back, side) for plane in planes])
-    labels = aligned.argmax(0).astype(np.uint8)
-    polygon = polygon_matte(torch.as_tensor(apply(matrix, outline(points + noise))), (side, side))
+class Alignment(NamedTuple):
+    """`matrix` [2, 3] from picture to crop pixels, `polygon` [27, 2] the outline in the crop."""
+
+    matrix: NDArray[np.float64]
+    polygon: NDArray[np.float64]
+
+
+def alignment(points: NDArray[np.floating], size: int, *, margin_px: int = 0) -> Alignment:
+    """How landmarks [70, 2] align a face in a crop of `size` with a margin around it."""
+    matrix = crop_matrix(points.astype(np.float64), size=size)
+    matrix[:, 2] += margin_px
+    return Alignment(matrix, apply(matrix, outline(points.astype(np.float64))))
+
+
+def aligned(truth: Truth, place: Alignment, side: int) -> Crop:
+    """A rendered face [S, S] in a crop of `side` pixels."""
+    back = inverse(place.matrix)
+    pixels = to_net(cut_picture(truth.rgb, back, side))
+    planes = np.stack([cut_picture(plane, back, side) for plane in _parts(truth)])
+    polygon = polygon_matte(torch.as_tensor(place.polygon), (side, side))
     matte = np.rint(polygon[0, 0].numpy() * 255).astype(np.uint8)
-    return _Crop(np.moveaxis(pixels, -1, 0), labels, matte)
+    return Crop(np.moveaxis(pixels, -1, 0), planes.argmax(0).astype(np.uint8), matte)
 
 
-def _parts(batch: CropBatch, index: int) -> NDArray[np.float32]:
-    """Shares [parts, S, S] of a rendered crop's parts, by `PARTS`."""
-    shares = np.zeros((len(PARTS), *batch.mattes.shape[1:3]), np.float32)
-    for k, name in enumerate(batch.parts):
+def _parts(truth: Truth) -> NDArray[np.float32]:
+    """Shares [parts, S, S] of a rendered picture's parts, by `PARTS`."""
+    shares = np.zeros((len(PARTS), *truth.alpha.shape), np.float32)
+    for name, matte in truth.mattes.items():
         part = OF_TRUTH.get(name, name)
         if part in PARTS:
-            shares[PARTS.index(part)] += batch.mattes[index, ..., k].astype(np.float32) / 255
+            shares[PARTS.index(part)] += matte
     shares[0] = 1 - shares.sum(0)
-    points = batch.landmarks[index].astype(np.float64)
+    points = truth.landmarks
     width = float(np.linalg.norm(points[RIGHT_EYE].mean(0) - points[LEFT_EYE].mean(0)))
     skin = shares[PARTS.index("skin")]
     for name, hulls, grown in REGIONS:
