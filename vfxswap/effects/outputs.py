@@ -58,10 +58,15 @@ MOSAIC_ID = LayerSpec(
 )
 MOSAIC_UV = LayerSpec("mosaic_uv", ("red", "green"), "data", "ST map into each patch; -1 outside.")
 
+FEATURE_FACE = LayerSpec("feature_face", RGBA, "color", "The unmerged changed features.", True)
+FEATURE_MATTE = LayerSpec("feature_matte", RGBA, "matte", "Feature, region, occluder, hair.")
+FEATURE_UV = LayerSpec("feature_uv", ("red", "green"), "data", "ST map into the aligned crop.")
+
 LAYERS: dict[str, tuple[LayerSpec, ...]] = {
     "swap": (SWAP_FACE, SWAP_MATTE, SWAP_CONF, SWAP_ID, SWAP_UV),
     "style": (STYLE_IMAGE, STYLE_MATTE),
     "mosaic": (MOSAIC_IMAGE, MOSAIC_MATTE, MOSAIC_ID, MOSAIC_UV),
+    "features": (FEATURE_FACE, FEATURE_MATTE, FEATURE_UV),
 }
 """By effect, in the order in which they are written."""
 
@@ -91,5 +96,6 @@ MATTES: dict[str, tuple[MatteSpec, ...]] = {
         MOSAIC_DEPTH,
         MOSAIC_DISPARITY,
     ),
+    "features": (HOLDOUT, GARBAGE),
 }
 """By effect; the first is a host's main matte input."""
