@@ -121,11 +121,13 @@ def test_parsing_resumes_to_the_same_weights(data: Path, tmp_path: Path) -> None
 
 
 def test_identity_resumes_to_the_same_weights(data: Path, tmp_path: Path) -> None:
-    whole = identity.run(data, tmp_path / "whole", settings=IDENTITY)
+    whole = identity.run(FaceSet.open(data), tmp_path / "whole", settings=IDENTITY)
     calls = iter([False, False, False, True])
     with pytest.raises(Exception, match="stopped after 3"):
-        identity.run(data, tmp_path / "cut", settings=IDENTITY, stop=lambda: next(calls))
-    resumed = identity.run(data, tmp_path / "cut", settings=IDENTITY)
+        identity.run(
+            FaceSet.open(data), tmp_path / "cut", settings=IDENTITY, stop=lambda: next(calls)
+        )
+    resumed = identity.run(FaceSet.open(data), tmp_path / "cut", settings=IDENTITY)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
 

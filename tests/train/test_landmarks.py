@@ -122,7 +122,7 @@ def same_weights(a: LandmarkNet, b: LandmarkNet) -> bool:
 
 
 def test_when_training_is_resumed_then_weights_are_those_of_an_uninterrupted_one(
-    data: Path, tmp_path: Path
+    faces: FaceSet, tmp_path: Path
 ) -> None:
     class StoppedError(Exception):
         pass
@@ -131,32 +131,50 @@ def test_when_training_is_resumed_then_weights_are_those_of_an_uninterrupted_one
         # The last report comes before the last checkpoint: this is a kill in between.
         raise StoppedError
 
-    whole = run(data, tmp_path / "whole", settings=TINY)
+    whole = run(faces, tmp_path / "whole", settings=TINY)
     with pytest.raises(StoppedError):
-        run(data, tmp_path / "stopped", settings=TINY, progress=stop)
+        run(faces, tmp_path / "stopped", settings=TINY, progress=stop)
     assert (tmp_path / "stopped" / "checkpoint-000000002").is_dir()
-    resumed = run(data, tmp_path / "stopped", settings=TINY)
+    resumed = run(faces, tmp_path / "stopped", settings=TINY)
     assert same_weights(whole, resumed)
-    other_seed = run(data, tmp_path / "other", settings=TINY.model_copy(update={"seed": 1}))
+    other_seed = run(faces, tmp_path / "other", settings=TINY.model_copy(update={"seed": 1}))
     assert not same_weights(whole, other_seed)
 
 
-def test_log_has_the_held_out_error_and_a_preview_lies_beside(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path, settings=TINY)
+def test_training_goes_on_from_weights_that_are_given(faces: FaceSet, tmp_path: Path) -> None:
+    first = run(faces, tmp_path / "first", settings=TINY)
+    barely = TINY.model_copy(update={"iterations": 1, "rate": 1e-9, "width": 24})
+    second = run(faces, tmp_path / "second", settings=barely, start=first)
+    assert second.settings.width == first.settings.width
+    for (name, old), new in zip(first.named_parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(new, old, atol=1e-6, rtol=0, msg=name)
+    assert all(not p.grad_fn for p in first.parameters())
+
+
+def test_shards_of_two_folders_count_twice_where_they_are_named_twice(data: Path) -> None:
+    once, twice = FaceSet.open(data), FaceSet.open(data, data)
+    assert len(twice) == 2 * len(once)
+    np.testing.assert_array_equal(twice.picture(len(once) + 3), once.picture(3))
+
+
+def test_log_has_the_held_out_error_and_a_preview_lies_beside(
+    faces: FaceSet, tmp_path: Path
+) -> None:
+    run(faces, tmp_path, settings=TINY)
     entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["iteration"] for entry in entries] == [2, 4]
     assert 0 < entries[-1]["nme_eyes"] < 10
     assert cv2.imread(str(tmp_path / "preview.png")) is not None
 
 
-def test_a_checkpoint_of_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path, settings=TINY)
+def test_a_checkpoint_of_other_settings_is_refused(faces: FaceSet, tmp_path: Path) -> None:
+    run(faces, tmp_path, settings=TINY)
     with pytest.raises(JobError, match="other settings"):
-        run(data, tmp_path, settings=TINY.model_copy(update={"rate": 1e-5}))
+        run(faces, tmp_path, settings=TINY.model_copy(update={"rate": 1e-5}))
 
 
-def test_saved_model_finds_what_the_trained_net_finds(data: Path, tmp_path: Path) -> None:
-    net = run(data, tmp_path / "run", settings=TINY)
+def test_saved_model_finds_what_the_trained_net_finds(faces: FaceSet, tmp_path: Path) -> None:
+    net = run(faces, tmp_path / "run", settings=TINY)
     folder = tmp_path / "landmarks-test"
     save_landmark_model(
         net, folder, errors={"nme": 0.5}, pictures=104, performers=26, command="train landmarks"

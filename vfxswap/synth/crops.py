@@ -18,6 +18,7 @@ from vfxswap.synth.mesh import pose
 from vfxswap.synth.occlude import occlude
 from vfxswap.synth.performance import State, random_expression
 from vfxswap.synth.render import Truth, render
+from vfxswap.synth.variety import glancing, varied, with_other_teeth
 
 CropSample = Truth
 """A rendered crop; its landmarks are crop pixels, and `mattes["occluder"]` is among its parts."""
@@ -29,7 +30,8 @@ class CropRecipe:
 
     `tightness` is the range of crop side over face-box side; `jitter` moves the crop by that
     share of its side (standard deviation); the chances are of an occluder, of glasses and of a
-    random background (a flat dark one otherwise). `mild_light` keeps the key in front.
+    random background (a flat dark one otherwise). `mild_light` keeps the key in front; `varied`
+    widens performers and their gaze (see `variety`).
     """
 
     yaw_rad: float = 0.85
@@ -42,6 +44,7 @@ class CropRecipe:
     background_chance: float = 1.0
     mild_light: bool = False
     samples: int = 2
+    varied: bool = False
 
 
 LANDMARK_CROPS = CropRecipe()
@@ -98,7 +101,9 @@ def crop_sample(
     `rgb` is scene-linear Rec.709 and may exceed 1. For paired truth call it twice with the same
     `state`, `rig` and `camera` and a fresh `rng` of the same seed, for two identities.
     """
-    state = random_state(rng, recipe) if state is None else state
+    if state is None:
+        state = random_state(rng, recipe)
+        state = glancing(state, rng) if recipe.varied else state
     rig = random_rig(rng, mild=recipe.mild_light) if rig is None else rig
     if camera is None:
         camera = face_camera(
@@ -119,6 +124,8 @@ def crop_sample(
     truth = render(
         identity, state, camera, rig, samples=recipe.samples, background=background, device=device
     )
+    if recipe.varied:
+        truth = with_other_teeth(truth, rng)
     return occlude(rng, truth, camera, rig, glasses=glasses, occluder=occluded)
 
 
@@ -213,6 +220,7 @@ def _render_order(order: _Order) -> CropBatch:
                 age = float(np.random.default_rng([order.seed, wanted]).random())
             if identity is None or (identity.seed, asked) != (wanted, age):
                 identity = Identity.from_seed(wanted, age=age, texture_rows=order.texture_rows)
+                identity = varied(identity) if order.recipe.varied else identity
                 asked = age
         truths.append(
             crop_sample(identity, rng, order.size, recipe=order.recipe, device=order.device)

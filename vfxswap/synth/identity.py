@@ -72,6 +72,8 @@ class Identity:
     sclera: float
     specular: float
     gloss: float
+    brows_m: float = 0.0
+    """How far above their vertices the brows' landmarks lie."""
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
     """Device copies of the texture, kept by the renderer."""
 

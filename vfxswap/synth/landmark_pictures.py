@@ -16,12 +16,63 @@ from numpy.typing import NDArray
 from vfxswap.errors import CancelledError
 from vfxswap.geometry import NOSE
 from vfxswap.nets.parsing import CLASSES
-from vfxswap.synth.crops import LANDMARK_CROPS, CropBatch, render_crops
+from vfxswap.synth.crops import LANDMARK_CROPS, CropBatch, CropRecipe, render_crops
 from vfxswap.synth.head import head_asset
 from vfxswap.train.landmark_data import shard_file, write_shard
 
 LOOSE_CROPS = replace(LANDMARK_CROPS, tightness=(1.75, 2.15), jitter=0.03)
 """Framing with room around the face, for training to shift, turn and scale in."""
+
+VARIED_CROPS = replace(
+    LOOSE_CROPS, yaw_rad=1.1, pitch_rad=0.6, roll_rad=0.4, glasses_chance=0.35,
+    occluder_chance=0.35, varied=True,
+)  # fmt: skip
+"""The same with wider poses, performers and gaze; more glasses and objects in front."""
+
+
+PER_SHARD = 240
+ORDINARY_SEED, WIDER_SEED = 501, 701
+AGED_EACH = 12
+"""Ordinary pictures of a performer, half of them at another age."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
+
+
+def ordinary(
+    work: Path, *, shards: int, processes: int, progress: Progress, stop: Callable[[], bool]
+) -> Path:
+    """The folder of pictures that all networks of faces learn from: 20 performers a shard, at two
+    ages each. Renders what it lacks; raises as `render_pictures` does."""
+    render_pictures(
+        work / "pictures",
+        shards=shards,
+        per_shard=PER_SHARD,
+        seed=ORDINARY_SEED,
+        crops_each=AGED_EACH,
+        aged=True,
+        processes=processes,
+        progress=lambda done, total: progress("render pictures", done, total),
+        stop=stop,
+    )
+    return work / "pictures"
+
+
+def wider(
+    work: Path, *, shards: int, processes: int, progress: Progress, stop: Callable[[], bool]
+) -> Path:
+    """The folder of wider pictures (`VARIED_CROPS`), 40 performers a shard; as `ordinary`."""
+    render_pictures(
+        work / "varied",
+        shards=shards,
+        per_shard=PER_SHARD,
+        seed=WIDER_SEED,
+        recipe=VARIED_CROPS,
+        processes=processes,
+        progress=lambda done, total: progress("render wider pictures", done, total),
+        stop=stop,
+    )
+    return work / "varied"
 
 
 class _Order(NamedTuple):
@@ -32,6 +83,7 @@ class _Order(NamedTuple):
     seed: int
     crops_each: int
     aged: bool
+    recipe: CropRecipe
 
 
 def render_pictures(
@@ -43,18 +95,21 @@ def render_pictures(
     seed: int = 1,
     crops_each: int = 6,
     aged: bool = False,
+    recipe: CropRecipe = LOOSE_CROPS,
     processes: int = 2,
     progress: Callable[[int, int], None] = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Renders the shards that `folder` does not have yet, in `processes` processes.
 
-    A shard depends on `seed`, its number, `per_shard`, `size` and how performers change (see
-    `render_crops`) alone. `progress` hears shards done and wanted. Raises JobError without the
+    A shard depends on `seed`, its number, `per_shard`, `size`, `recipe` and how performers change
+    (see `render_crops`) alone. `progress` hears shards done and wanted. Raises JobError without the
     synthetic performers' extra, CancelledError when `stop()` turns true; whole shards are kept.
     """
     missing = [k for k in range(shards) if not shard_file(folder, k).exists()]
-    orders = [_Order(folder, k, per_shard, size, seed + k, crops_each, aged) for k in missing]
+    orders = [
+        _Order(folder, k, per_shard, size, seed + k, crops_each, aged, recipe) for k in missing
+    ]
     if not orders:
         return
     head_asset()
@@ -79,7 +134,7 @@ def _single_thread() -> None:
 def _render_shard(order: _Order) -> int:
     batches = list(
         render_crops(
-            order.pictures, order.size, seed=order.seed, recipe=LOOSE_CROPS,
+            order.pictures, order.size, seed=order.seed, recipe=order.recipe,
             crops_each=order.crops_each, aged=order.aged, processes=0,
         )
     )  # fmt: skip
@@ -89,12 +144,12 @@ def _render_shard(order: _Order) -> int:
         pictures=np.concatenate([b.rgb for b in batches]),
         points=np.concatenate([b.landmarks for b in batches]),
         identity=np.concatenate([b.seeds for b in batches]),
-        labels=np.concatenate([_labels(b) for b in batches]),
+        labels=np.concatenate([labels(b) for b in batches]),
     )
     return order.shard
 
 
-def _labels(batch: CropBatch) -> NDArray[np.uint8]:
+def labels(batch: CropBatch) -> NDArray[np.uint8]:
     """[N, S, S] the class that most of a pixel shows. The nose is skin within its landmarks."""
     truth = dict(zip(batch.parts, np.moveaxis(batch.mattes, -1, 0).astype(np.float32) / 255))
     for i, points in enumerate(batch.landmarks):
@@ -108,5 +163,5 @@ def _labels(batch: CropBatch) -> NDArray[np.uint8]:
         skin -= truth["nose"][i]
     planes = np.stack([truth[name] for name in CLASSES[1:]])
     behind = 1 - planes.sum(0, keepdims=True)
-    labels: NDArray[np.uint8] = np.concatenate([behind, planes]).argmax(0).astype(np.uint8)
-    return labels
+    shown: NDArray[np.uint8] = np.concatenate([behind, planes]).argmax(0).astype(np.uint8)
+    return shown

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from vfxswap.geometry import BROWS
 from vfxswap.synth.head import (
     EYE_LEFT,
     EYE_RIGHT,
@@ -186,6 +187,7 @@ def pose(identity: Identity, state: State) -> Posed:
     weight = _topology_weight()[:, None]
     world = weight * moved + (1 - weight) * points + shift * weight + stand
     landmarks = np.concatenate([world[asset.landmarks], pupils[1][None], pupils[0][None]])
+    landmarks[BROWS] += head @ np.array([0.0, 0.0, identity.brows_m])
     return Posed(
         world.astype(np.float32),
         landmarks,

