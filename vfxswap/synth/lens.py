@@ -102,7 +102,8 @@ def refracted(directions: Array, normals: Array, ratio: float) -> Array:
     cosine = -(directions * normals).sum(-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         behind = np.sqrt(1 - ratio**2 * (1 - cosine**2))
-    return ratio * directions + (ratio * cosine - behind) * normals
+    bent: Array = ratio * directions + (ratio * cosine - behind) * normals
+    return bent
 
 
 @dataclass(frozen=True)

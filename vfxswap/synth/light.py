@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ class LightRig:
     `ambient` [9, 3] are coefficients on 1, x, y, z, xy, yz, 3z²-1, xz, x²-y² of the normal
     (Ramamoorthi and Hanrahan 2001, up to constants). `softness_m` widens the key's shadow edge;
     `glint` scales mirror-like highlights on wet parts, which reach far beyond 1.
+
+    With `key_position` [3] metres the key is a point light: its direction and, by the square of
+    the distance, its level change over the face; `key_color` is what arrives at `key_aim` [3].
+    Its shadow stays that of the direction from there.
     """
 
     key_direction: Array
@@ -26,17 +30,16 @@ class LightRig:
     ambient: Array
     softness_m: float = 0.002
     glint: float = 1.0
+    key_position: Array | None = None
+    key_aim: Array | None = None
 
     def scaled(self, factor: float) -> LightRig:
         """All light times `factor`."""
-        return LightRig(
-            self.key_direction,
-            self.key_color * factor,
-            self.fill_direction,
-            self.fill_color * factor,
-            self.ambient * factor,
-            self.softness_m,
-            self.glint,
+        return replace(
+            self,
+            key_color=self.key_color * factor,
+            fill_color=self.fill_color * factor,
+            ambient=self.ambient * factor,
         )
 
 
@@ -48,6 +51,22 @@ def direction(azimuth_rad: float, elevation_rad: float) -> Array:
             -np.cos(azimuth_rad) * np.cos(elevation_rad),
             np.sin(elevation_rad),
         ]
+    )
+
+
+def point_rig(position: Array, aim: Array, color: Array) -> LightRig:
+    """A point light at `position` [3] metres alone, with no other light: what it adds to a scene.
+    `color` [3] arrives at `aim` [3]."""
+    away = np.asarray(position, np.float64) - aim
+    none = np.zeros(3)
+    return LightRig(
+        key_direction=away / np.linalg.norm(away),
+        key_color=np.asarray(color, np.float64),
+        fill_direction=np.array([0.0, -1.0, 0.0]),
+        fill_color=none,
+        ambient=np.zeros((9, 3)),
+        key_position=np.asarray(position, np.float64),
+        key_aim=np.asarray(aim, np.float64),
     )
 
 

@@ -29,6 +29,8 @@ class Scene:
     shadow: wp.mat33
     shadow_shift: wp.vec3
     shadow_soft: float
+    key_at: wp.vec3
+    key_far: float
     pupil: float
     sclera: float
     specular: float
@@ -88,19 +90,28 @@ def lit(p: wp.vec3, s: Scene, depth: wp.array3d(dtype=float), bias: float):
 
 
 @wp.func
-def lighted(f: Surface, v: wp.vec3, shadow: float, sh: wp.array(dtype=wp.vec3), s: Scene):
+def lighted(
+    f: Surface, p: wp.vec3, v: wp.vec3, shadow: float, sh: wp.array(dtype=wp.vec3), s: Scene
+):
+    key = s.key
+    key_color = s.key_color
+    if s.key_far > 0.0:
+        away = s.key_at - p
+        far = wp.length(away)
+        key = away / far
+        key_color = key_color * (s.key_far * s.key_far / (far * far))
     facing = wp.clamp(wp.dot(f.glint, v), 0.0, 1.0)
     fresnel = 0.25 + 0.75 * wp.pow(1.0 - facing, 5.0)
     sky = ambient(f.normal, sh)
-    to_key = wp.dot(f.normal, s.key)
+    to_key = wp.dot(f.normal, key)
     to_fill = wp.dot(f.normal, s.fill)
     key_shine = float(0.0)
     fill_shine = float(0.0)
     if f.specular > 0.0:
-        key_shine = f.specular * lobe(f.glint, v, s.key, f.gloss) * fresnel
+        key_shine = f.specular * lobe(f.glint, v, key, f.gloss) * fresnel
         fill_shine = f.specular * lobe(f.glint, v, s.fill, f.gloss) * fresnel
     if f.clear > 0.02:
-        key_shine += f.clear * s.wet * lobe(f.glint, v, s.key, 420.0)
+        key_shine += f.clear * s.wet * lobe(f.glint, v, key, 420.0)
         fill_shine += f.clear * s.wet * lobe(f.glint, v, s.fill, 420.0)
     mirror = ambient(wp.normalize(f.glint * (2.0 * wp.dot(f.glint, v)) - v), sh)
     out = wp.vec3(0.0, 0.0, 0.0)
@@ -113,9 +124,9 @@ def lighted(f: Surface, v: wp.vec3, shadow: float, sh: wp.array(dtype=wp.vec3), 
             in_sky = wp.pow(f.openness, 0.8)
         wrap = f.wrap[c]
         diffuse = sky[c] * in_sky
-        diffuse += s.key_color[c] * in_key * wp.max(0.0, (to_key + wrap) / (1.0 + wrap))
+        diffuse += key_color[c] * in_key * wp.max(0.0, (to_key + wrap) / (1.0 + wrap))
         diffuse += s.fill_color[c] * f.openness * wp.max(0.0, (to_fill + wrap) / (1.0 + wrap))
-        shine = s.key_color[c] * key_shine * shadow + s.fill_color[c] * fill_shine * f.openness
+        shine = key_color[c] * key_shine * shadow + s.fill_color[c] * fill_shine * f.openness
         shine += mirror[c] * f.openness * fresnel * (f.specular * 0.25 + f.clear * 0.12)
         out[c] = f.albedo[c] * diffuse * f.dim + shine
     return out

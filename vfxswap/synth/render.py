@@ -10,7 +10,7 @@ import numpy as np
 
 from vfxswap.errors import JobError
 from vfxswap.synth.camera import Camera
-from vfxswap.synth.head import SKIN, Floats, head_asset
+from vfxswap.synth.head import SKIN, Floats, Ints, head_asset
 from vfxswap.synth.identity import Identity
 from vfxswap.synth.light import LightRig
 from vfxswap.synth.mesh import Posed, hair_cover, pose, skirt, topology
@@ -19,6 +19,8 @@ from vfxswap.synth.performance import Array, State
 MATTES = ("skin", "brows", "eyes", "lips", "mouth", "hair", "ears", "body", "glasses")
 """Parts that `Truth.mattes` holds; they add up to alpha."""
 
+GLASSES = 8
+"""Part of what is worn, as in `kernels`."""
 OCCLUSION_DIRECTIONS = 8
 OCCLUSION_SIZE = 80
 SHADOW_SIZE = 224
@@ -45,6 +47,19 @@ class Truth:
     face_matte: Floats
     landmarks: Array
     visible: np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Worn:
+    """A mesh that a performer wears, in metres of the scene: it is drawn (where `seen`), shaded as
+    part "glasses" in the colour `albedo` [3], and casts shade. `normals` [N, 3] have unit length.
+    """
+
+    points: Floats
+    normals: Floats
+    triangles: Ints
+    albedo: Array
+    seen: bool = True
 
 
 @lru_cache(maxsize=1)
@@ -132,13 +147,15 @@ def render(
     *,
     samples: int = 2,
     background: Floats | None = None,
+    worn: Worn | None = None,
     device: str = "cpu",
 ) -> Truth:
     """One frame over the camera's window.
 
     `device` is "cpu", "cuda", "cuda:1" …, or "auto" (CUDA where there is one). `samples` is the
     side of the grid of samples in a pixel; `background` [H, W, 3] scene-linear
-    goes behind (black otherwise). The same arguments give the same bits on one device.
+    goes behind (black otherwise); `worn` is put on. The same arguments give the same bits on
+    one device.
 
     Raises JobError when the extra is missing or the device is not there.
     """
@@ -151,7 +168,8 @@ def render(
     drawn = _drawn(identity, device)
 
     def put(values: np.ndarray[Any, Any], dtype: Any) -> Any:
-        return wp.array(np.ascontiguousarray(values, np.float32), dtype=dtype, device=device)
+        host = np.ascontiguousarray(values, np.int32 if dtype is int else np.float32)
+        return wp.array(host, dtype=dtype, device=device)
 
     base_points = put(posed.points, wp.vec3)
     base_normals = wp.empty(len(posed.points), dtype=wp.vec3, device=device)
@@ -165,6 +183,11 @@ def render(
     normals_host = base_normals.numpy()[static["source"]]
     points_host = posed.points[static["source"]] + normals_host * drawn["lift"][:, None]
     points_host[:, 2] -= static["drop"]
+    if worn is not None:
+        static = _with(static, worn, put)
+        drawn = {**drawn, "cover": _joined(drawn["cover"], np.ones(len(worn.points)), put, float)}
+        points_host = np.concatenate([points_host, worn.points])
+        normals_host = np.concatenate([normals_host, worn.normals])
     points, normals = put(points_host, wp.vec3), put(normals_host, wp.vec3)
     window = camera.window
     screen = camera.project(points_host)
@@ -202,6 +225,8 @@ def render(
         normals,
         device,
     )
+    if worn is not None:
+        scene.glasses = wp.vec3(*worn.albedo)
     shape = (window.height, window.width)
     rgb = wp.empty(shape, dtype=wp.vec3, device=device)
     depth = wp.empty(shape, dtype=float, device=device)
@@ -216,6 +241,30 @@ def render(
         device=device,
     )  # fmt: skip
     return _truth(rgb.numpy(), mattes.numpy(), depth.numpy(), posed, camera, background)
+
+
+def _joined(first: Any, second: np.ndarray[Any, Any], put: Any, dtype: Any) -> Any:
+    """A device array with rows of the host's behind it."""
+    return put(np.concatenate([first.numpy(), second]), dtype)
+
+
+def _with(static: dict[str, Any], worn: Worn, put: Any) -> dict[str, Any]:
+    """The mesh with what is worn behind it."""
+    wp = _warp()
+    count, triangles = len(worn.points), worn.triangles + static["rest"].shape[0]
+    none = np.zeros(count, np.float32)
+    both = dict(static)
+    both["worn"] = put(triangles, int)
+    both["worn_part"] = put(np.full(len(triangles), GLASSES), int)
+    if worn.seen:
+        both["triangles"] = put(np.concatenate([static["triangles"].numpy(), triangles]), int)
+        both["part"] = _joined(static["part"], np.full(len(triangles), GLASSES), put, int)
+        both["count"] = static["count"] + len(triangles)
+    both["uv"] = _joined(static["uv"], np.full((count, 2), -1.0), put, wp.vec2)
+    both["rest"] = _joined(static["rest"], np.zeros((count, 3)), put, wp.vec3)
+    both["face"] = _joined(static["face"], none, put, float)
+    both["layer"] = _joined(static["layer"], none, put, float)
+    return both
 
 
 def _drawn(identity: Identity, device: str) -> dict[str, Any]:
@@ -264,6 +313,15 @@ def _light(
             [depth],
             device=device,
         )  # fmt: skip
+        if "worn" in static:
+            wp.launch(
+                k.depth_maps,
+                (number, len(static["worn"])),
+                [static["worn"], static["worn_part"], drawn["cover"], static["layer"], points,
+                 axes, wp.vec3(*middle), shift],
+                [depth],
+                device=device,
+            )  # fmt: skip
         return depth, shift
 
     maps, shift = depth_maps(static["axes"], OCCLUSION_DIRECTIONS, OCCLUSION_SIZE)
@@ -302,6 +360,9 @@ def _light(
     scene.shadow = wp.mat33(*key_axes.reshape(-1))
     moved = key_axes.astype(np.float64) @ middle
     scene.shadow_shift = wp.vec3(SHADOW_SIZE / 2 - moved[0], SHADOW_SIZE / 2 - moved[1], -moved[2])
+    if rig.key_position is not None and rig.key_aim is not None:
+        scene.key_at = wp.vec3(*rig.key_position)
+        scene.key_far = float(np.linalg.norm(rig.key_position - rig.key_aim))
     scene.shadow_soft = max(0.7, rig.softness_m * SHADOW_SIZE / EXTENT_M)
     scene.pupil, scene.sclera = identity.pupil_rad, identity.sclera
     scene.specular, scene.gloss, scene.bump = identity.specular, identity.gloss, 1.0

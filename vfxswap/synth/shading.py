@@ -302,7 +302,7 @@ def shade(
                 f = hair(n, r, level, ao, s)
             # Depth maps are coarse: looking up a little off the surface keeps it from itself.
             shadow = lit(p + n * 0.0025, s, shadow_depth, f.bias)
-            total += lighted(f, v, shadow, sh, s) * weight
+            total += lighted(f, p, v, shadow, sh, s) * weight
             parts += f.mattes * weight
     rgb[row, column] = total
     depth[row, column] = nearest

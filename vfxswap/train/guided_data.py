@@ -1,0 +1,87 @@
+"""Rendered pairs for guided training on disk: performers without and with glasses, and what each
+light adds, with exact fields.
+
+A data folder holds safetensors shards `guided-0000.safetensors` … of aligned crops of side S. For
+each of n samples: `plain`, `worn` [n, S, S, 3] float16 scene-linear; `light` [n, L, S, S, 3] what
+a white light that brings as much as there is adds; `frames` [n, S, S, 4] premultiplied; `shade`
+[n, S, S] what is left of light in the frames' shade; `lenses`, `face` [n, S, S] uint8, 255 is 1;
+`field` [n, K, S, S, 2] float16 crop pixels and `known` [n, K, S, S] for K prescriptions, the first
+is worn; `glasses` [n, K, V] and `lights` [n, L, 3] the characteristics (of lights their place in
+heads); `angles` [n, 3] yaw, pitch, roll in radians; `identity` [n]; `shape` [n] the number of the
+frames' shape, -1 for rimless ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from vfxswap.errors import JobError
+from vfxswap.files import write_atomically
+
+HELD_OUT_EVERY = 8
+"""Of the performers, those whose number this divides are never trained on."""
+
+_SMALL = ("glasses", "lights", "angles", "identity", "shape")
+
+
+def shard_file(folder: Path, shard: int) -> Path:
+    """Where a shard lies."""
+    return folder / f"guided-{shard:04d}.safetensors"
+
+
+def write_shard(folder: Path, shard: int, tensors: Mapping[str, NDArray[Any]]) -> Path:
+    """Writes a shard, whole or not at all."""
+    file = shard_file(folder, shard)
+    data = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    write_atomically(file, save(data))
+    return file
+
+
+@dataclass(frozen=True, eq=False)
+class GuidedSet:
+    """Shards; pictures are read when asked for, `values` (what is small) lie in memory."""
+
+    files: tuple[Path, ...]
+    starts: NDArray[np.int64]
+    values: Mapping[str, NDArray[Any]]
+
+    @classmethod
+    def open(cls, folder: Path) -> GuidedSet:
+        """All shards of a folder. Raises JobError when there is none or one is broken."""
+        files = tuple(sorted(folder.glob("guided-*.safetensors")))
+        if not files:
+            raise JobError("no pictures to train on", file=folder, wanted="guided-*.safetensors")
+        values: dict[str, list[NDArray[Any]]] = {name: [] for name in _SMALL}
+        for file in files:
+            try:
+                with safe_open(file, framework="numpy") as stored:
+                    for name in _SMALL:
+                        values[name].append(stored.get_tensor(name))
+            except (SafetensorError, OSError) as error:
+                raise JobError(f"not a shard of guided pictures: {error}", file=file) from error
+        starts = np.cumsum([0, *(len(part) for part in values["identity"])])
+        return cls(files, starts, {name: np.concatenate(v) for name, v in values.items()})
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def read(self, name: str, index: int) -> NDArray[Any]:
+        """One sample's picture or field, as it is stored."""
+        shard = int(np.searchsorted(self.starts, index, side="right")) - 1
+        row = index - int(self.starts[shard])
+        with safe_open(self.files[shard], framework="numpy") as stored:
+            found: NDArray[Any] = stored.get_slice(name)[row : row + 1][0]
+        return found
+
+    def split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Indices to train on and indices held out, with no performer in both."""
+        held_out = self.values["identity"] % HELD_OUT_EVERY == 0
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
