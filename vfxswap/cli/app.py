@@ -13,11 +13,13 @@ from vfxswap.cli import (
     catalogue,
     effect,
     export,
+    faces,
     farm,
     install,
     jobs,
     making,
     report,
+    retrieve,
     session,
     submit,
     tracks,
@@ -54,6 +56,7 @@ def application(given: Sequence[str]) -> typer.Typer:
     effect.add_commands(app, chosen=given[0] if given else "")
     jobs.add_commands(app)
     tracks.add_commands(app, chosen=given[0] if given else "")
+    faces.add_commands(app, chosen=given[0] if given else "")
     catalogue.add_commands(app)
     submit.add_commands(app, given=given)
     farm.add_commands(app)
@@ -62,6 +65,7 @@ def application(given: Sequence[str]) -> typer.Typer:
     install.add_commands(app)
     export.add_commands(app)
     report.add_commands(app)
+    retrieve.add_commands(app)
     making.add_commands(app, chosen=tuple(given[:2]))
     return app
 

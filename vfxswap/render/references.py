@@ -121,15 +121,20 @@ def working_frame(
 
 def largest_face(frame: Frame, *, finder: LandmarkFinder, device: torch.device) -> Face | None:
     """The face with the largest box on a frame, with id 0; None when there is none."""
+    return next(iter(faces_of_still(frame, finder=finder, device=device)), None)
+
+
+def faces_of_still(
+    frame: Frame, *, finder: LandmarkFinder, device: torch.device
+) -> tuple[Face, ...]:
+    """The faces on a frame, the one with the largest box first; ids are their ranks."""
     pixels = to_tensor(to_net(frame.rgb), device=device)
     view = View(pixels, (frame.data_window.x, frame.data_window.y), frame.pixel_aspect)
     with torch.inference_mode():
         faces = detect(view, finder)
-    if not faces:
-        return None
 
     def area(face: Face) -> float:
         return float(np.ptp(face.points, axis=0).prod())
 
-    found = max(faces, key=area)
-    return Face(0, found.points, found.confidence, found.score)
+    found = sorted(faces, key=area, reverse=True)
+    return tuple(Face(k, f.points, f.confidence, f.score) for k, f in enumerate(found))

@@ -1,0 +1,1 @@
+"""Finding pictures by one feature of the faces on them."""
