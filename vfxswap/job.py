@@ -23,7 +23,7 @@ from vfxswap.settings import Settings, validated
 from vfxswap.shot import Shot, parse_frames
 
 JOB_VERSION = 1
-FILE_SETTINGS = ("reference", "frames_picture", "clean_plate", "consent")
+FILE_SETTINGS = ("reference", "frames_picture", "clean_plate", "consent_card")
 """Settings, of whichever effect, that name a file: their paths are those of the job."""
 _BUILT_IN = "ocio://"
 """Begins the name of a colour config that is no file."""
@@ -77,7 +77,7 @@ class Tracking(Settings):
     min_score: float = Field(
         default=0.3, ge=0, le=1, description="Faces that the detector is less sure of are dropped."
     )
-    max_faces: int = Field(default=16, ge=1, le=64, description="Most faces on one frame.")
+    max_faces: int = Field(default=64, ge=1, le=64, description="Most faces on one frame.")
     smooth: bool = Field(default=True, description="Steady the landmarks over time, without delay.")
     max_gap_frames: int = Field(
         default=4,

@@ -158,6 +158,38 @@ def _surface() -> NDArray[np.float32]:
     return np.asarray(fine, np.float32)
 
 
+def face_points(pose: HeadPose, pixels: Array) -> Array:
+    """[..., 3] head points, in millimetres, where the mean head is seen at plate pixels
+    [..., 2]."""
+    ahead = pose.to_camera
+    start = pose.onto_plane(pixels, 0.0)
+    return met(start, np.broadcast_to(-ahead[:2] / ahead[2], start[..., :2].shape))
+
+
+def met(start: Array, slopes: Array) -> Array:
+    """[..., 3] where rays from head points `start` meet the mean head's front; `slopes` [..., 2]
+    are the millimetres that they go along x and y for each one into the head."""
+    way = np.zeros_like(start[..., 0])
+    for _ in range(8):
+        flat = start[..., :2] + way[..., None] * slopes
+        # Half steps: at the edge of the silhouette whole ones would jump to and fro.
+        way = 0.5 * way + 0.5 * (start[..., 2] - surface_depth(flat))
+    flat = start[..., :2] + way[..., None] * slopes
+    return np.concatenate([flat, (start[..., 2] - way)[..., None]], -1)
+
+
+def surface_normals(points: Array) -> Array:
+    """Unit normals [..., 3] of the mean head's front at head points' x and y."""
+    step = 3.0
+    x, y = np.array([step, 0.0]), np.array([0.0, step])
+    flat = points[..., :2]
+    rise_x = (surface_depth(flat + x) - surface_depth(flat - x)) / (2 * step)
+    rise_y = (surface_depth(flat + y) - surface_depth(flat - y)) / (2 * step)
+    normals = np.stack([-rise_x, -rise_y, np.ones_like(rise_x)], -1)
+    unit: Array = normals / np.linalg.norm(normals, axis=-1, keepdims=True)
+    return unit
+
+
 def surface_depth(points: Array) -> Array:
     """z [...] of the mean head's front, in millimetres, at head points' x and y [..., 2+].
 

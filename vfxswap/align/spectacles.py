@@ -7,21 +7,19 @@ behind: what is seen there is drawn where the camera sees it without the lens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
-from vfxswap.align.head import HeadPose, surface_depth
+from vfxswap.align.head import HeadPose, met, surface_depth
 from vfxswap.geometry import Array
 
 VERTEX_MM: Final = 12.7
 """From the cornea to the middle of the lens (its back vertex usually lies 12 from it)."""
 RIGHT, LEFT = -1, 1
 """The subject's right lens lies at negative x."""
-
-Shape = Literal["round", "oval", "rectangle", "trapeze", "cat_eye", "aviator"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,11 @@ SHAPES: Final[Mapping[str, FrameShape]] = {
 """The built-in set of frames."""
 
 _POINTS = 96
-_ARM_MM: Final = (74.0, -86.0)
+_ARM_MM: Final = (72.0, -84.0)
 """x and z of an ear, where an arm ends."""
 _ARM_HALF_HEIGHT_MM: Final = 2.2
+_FAR_SIDE: Final = -0.06
+"""Sine of the angle from which the arm of the far side is behind the face."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,8 @@ def arm_outline(shape: str, side: int, pose: HeadPose, *, scale: float = 1.0) ->
     It goes from the rim's outer top straight to the ear and is hidden from where the head comes
     before it.
     """
+    if side * pose.to_camera[0] < _FAR_SIDE:
+        return None
     form = SHAPES[shape]
     outer = rim_outline(shape, side, scale=scale, grown_mm=form.rim * scale)
     hinge = outer[np.argmax(side * outer[:, 0] - 0.6 * outer[:, 1])]
@@ -162,23 +164,11 @@ def seen_through(
 
 def _through(pixels: Array, lens: Lens, side: int, pose: HeadPose) -> Array:
     at = pose.onto_plane(pixels, VERTEX_MM)
-    x, y = at[..., 0], at[..., 1]
     ahead = pose.to_camera
-    slope = (-ahead[0] / ahead[2], -ahead[1] / ahead[2])
-    bent_x, bent_y = lens.deflection(x, y, side)
-    before = _met(x, y, slope[0] + 0 * x, slope[1] + 0 * y)
-    after = _met(x, y, slope[0] + bent_x, slope[1] + bent_y)
+    slopes = np.broadcast_to(-ahead[:2] / ahead[2], at[..., :2].shape)
+    bent = np.stack(lens.deflection(at[..., 0], at[..., 1], side), -1)
     # Without a lens the same two steps give the pixel back but for rounding: the rest is the lens.
-    return pixels + pose.project(after) - pose.project(before)
-
-
-def _met(x: Array, y: Array, slope_x: Array, slope_y: Array) -> Array:
-    """[..., 3] where rays from the lens plane meet the face."""
-    way = np.full_like(x, VERTEX_MM)
-    for _ in range(6):
-        z = surface_depth(np.stack([x + way * slope_x, y + way * slope_y], -1))
-        way = 0.5 * way + 0.5 * np.clip(VERTEX_MM - z, 1.0, 60.0)
-    return np.stack([x + way * slope_x, y + way * slope_y, VERTEX_MM - way], -1)
+    return pixels + pose.project(met(at, slopes + bent)) - pose.project(met(at, slopes))
 
 
 def _hidden(points: Array, pose: HeadPose) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -186,9 +176,3 @@ def _hidden(points: Array, pose: HeadPose) -> np.ndarray[tuple[int, ...], np.dty
     far = np.arange(2.0, 160.0, 3.0)[:, None, None]
     toward = points + far * pose.to_camera
     return np.asarray((toward[..., 2] < surface_depth(toward) - 1.0).any(0))
-
-
-def power_of(values: Mapping[str, float]) -> Lens:
-    """The lens of characteristics by name."""
-    names: Sequence[str] = ("sphere", "cylinder", "axis_deg", "prism", "prism_base_deg", "pd_mm")
-    return Lens(*(values[name] for name in names))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vfxswap.cli import run
+from vfxswap.cli import guided, run
 from vfxswap.cli.options import option
 from vfxswap.effects import HELP
 from vfxswap.errors import JobError
@@ -37,7 +37,12 @@ def _command(name: str) -> Callable[..., None]:
     from vfxswap.settings import numbers_by_name
 
     settings_type = SETTINGS[name]
-    options = {field: option(field, info) for field, info in settings_type.model_fields.items()}
+    # A setting named as a shared option (frames) is reached by --set and in jobs alone.
+    options = {
+        field: option(field, info)
+        for field, info in settings_type.model_fields.items()
+        if field not in run.SHARED
+    }
     if {"persona", "faces"} <= options.keys():
         del options["faces"]
         options["persona"] = inspect.Parameter(
@@ -59,9 +64,12 @@ def _command(name: str) -> Callable[..., None]:
     for field in by_name:
         options[field] = _weights_option(field, settings_type.model_fields[field].description or "")
     extra = [_sheet_option()] if name == "style" else []
+    extra += guided.options() if name == "guided" else []
 
     def command(**given: Any) -> None:
         settings = {field: given.pop(field) for field in options if field in given}
+        if name == "guided" and guided.handled(settings, given):
+            return
         for field in by_name:
             settings[field] = _weights(field, settings[field]) if settings[field] else None
         if wanted := given.pop(_SHEET, None):

@@ -16,6 +16,7 @@ HELP = {
     "swap": "Swap a persona onto the faces of a shot.",
     "style": "Redraw a shot in a style, or in a blend of styles.",
     "mosaic": "Rebuild a shot from patches of a theme.",
+    "guided": "Change glasses, lenses and light by named numbers.",
     "features": "Move features of a face towards those of a reference picture.",
 }
 """What each effect does."""
@@ -33,6 +34,7 @@ EFFECTS: dict[str, type[Effect]]
 def __getattr__(name: str) -> object:
     if name == "SETTINGS":
         from vfxswap.effects.features_settings import FeaturesSettings
+        from vfxswap.effects.guided_settings import GuidedSettings
         from vfxswap.effects.mosaic_settings import MosaicSettings
         from vfxswap.effects.style_settings import StylePassSettings
         from vfxswap.effects.swap_settings import SwapSettings
@@ -41,15 +43,23 @@ def __getattr__(name: str) -> object:
             "swap": SwapSettings,
             "style": StylePassSettings,
             "mosaic": MosaicSettings,
+            "guided": GuidedSettings,
             "features": FeaturesSettings,
         }
         return globals().setdefault(name, settings)
     if name == "EFFECTS":
         from vfxswap.effects.features import Features
+        from vfxswap.effects.guided import Guided
         from vfxswap.effects.mosaic import Mosaic
         from vfxswap.effects.style import StylePass
         from vfxswap.effects.swap import Swap
 
-        effects = {"swap": Swap, "style": StylePass, "mosaic": Mosaic, "features": Features}
+        effects = {
+            "swap": Swap,
+            "style": StylePass,
+            "mosaic": Mosaic,
+            "guided": Guided,
+            "features": Features,
+        }
         return globals().setdefault(name, effects)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

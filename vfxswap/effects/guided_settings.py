@@ -48,8 +48,7 @@ class GuidedPlacement(Settings):
     )
     frames_shape: Literal["round", "oval", "rectangle", "trapeze", "cat_eye", "aviator"] = Field(
         default="trapeze",
-        description="Frames of the built-in set; they also say where lenses are. Instead of them, "
-        "the picture of role frames.",
+        description="Frames of the built-in set; they also say where lenses are, worn or not.",
     )
     frames_pattern: Literal["plain", "tortoise", "stripes"] = Field(
         default="plain", description="What is painted on the frames in lighter and darker tones."
@@ -75,9 +74,19 @@ class GuidedPlacement(Settings):
     only_glasses: bool = Field(
         default=False, description="Leave faces alone on which no glasses are found."
     )
-    performer: str = Field(
+    consent_card: str = Field(
         default="",
-        description="Persona of the performer on the plate, whose consent an estimate asks for.",
+        description="Card (NAME.card.toml) of who is on the plate, as beside a reference picture; "
+        "estimates ask for its consent.",
+    )
+    frames_picture: str = Field(
+        default="",
+        description="Picture of frames from the front, with alpha, instead of the built-in set.",
+    )
+    clean_plate: str = Field(
+        default="",
+        description="Still of the plate's size that shows what is behind the performer, for what "
+        "lenses had hidden.",
     )
     model: str = Field(default=STARTER, min_length=1, description="Model of lights and estimates.")
 

@@ -62,10 +62,24 @@ FEATURE_FACE = LayerSpec("feature_face", RGBA, "color", "The unmerged changed fe
 FEATURE_MATTE = LayerSpec("feature_matte", RGBA, "matte", "Feature, region, occluder, hair.")
 FEATURE_UV = LayerSpec("feature_uv", ("red", "green"), "data", "ST map into the aligned crop.")
 
+GUIDED_FACE = LayerSpec("guided_face", RGBA, "color", "The unmerged changed face.", True)
+GUIDED_FRAMES = LayerSpec("guided_frames", RGBA, "color", "Frames of glasses alone.", True)
+GUIDED_MATTE = LayerSpec("guided_matte", RGBA, "matte", "Changed, lenses, frames, light.")
+GUIDED_DISPLACEMENT = LayerSpec(
+    "guided_displacement",
+    ("red", "green"),
+    "data",
+    "Plate pixels to the right and down to what lenses show; 0 elsewhere.",
+)
+GUIDED_GAIN = LayerSpec(
+    "guided_gain", RGB, "data", "What light, tint and shadow multiply the plate by; 1 elsewhere."
+)
+
 LAYERS: dict[str, tuple[LayerSpec, ...]] = {
     "swap": (SWAP_FACE, SWAP_MATTE, SWAP_CONF, SWAP_ID, SWAP_UV),
     "style": (STYLE_IMAGE, STYLE_MATTE),
     "mosaic": (MOSAIC_IMAGE, MOSAIC_MATTE, MOSAIC_ID, MOSAIC_UV),
+    "guided": (GUIDED_FACE, GUIDED_FRAMES, GUIDED_MATTE, GUIDED_DISPLACEMENT, GUIDED_GAIN),
     "features": (FEATURE_FACE, FEATURE_MATTE, FEATURE_UV),
 }
 """By effect, in the order in which they are written."""
@@ -84,6 +98,9 @@ MOSAIC_SHAPE = MatteSpec("shape", "Alpha of a patch, stretched to each, for shap
 MOSAIC_DEPTH = MatteSpec("depth", "Bright is near, for order = back.")
 MOSAIC_DISPARITY = MatteSpec("disparity", "Shift of further views, in shares of disparity_px.")
 
+GUIDED_AREA = MatteSpec("area", "Where the change is, instead of setting area.")
+GUIDED_LENSES = MatteSpec("lenses", "Where lenses are, for glasses that are worn already.")
+
 MATTES: dict[str, tuple[MatteSpec, ...]] = {
     "swap": (HOLDOUT, GARBAGE),
     "style": (HOLDOUT, GARBAGE, *STYLE_AREAS),
@@ -96,6 +113,7 @@ MATTES: dict[str, tuple[MatteSpec, ...]] = {
         MOSAIC_DEPTH,
         MOSAIC_DISPARITY,
     ),
+    "guided": (GUIDED_AREA, HOLDOUT, GARBAGE, GUIDED_LENSES),
     "features": (HOLDOUT, GARBAGE),
 }
 """By effect; the first is a host's main matte input."""

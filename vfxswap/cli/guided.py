@@ -1,0 +1,232 @@
+"""What `vfxswap guided` has beside its settings: `--set`, estimates, and folders of pictures."""
+
+from __future__ import annotations
+
+import inspect
+import json as json_module
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vfxswap.cli import run
+from vfxswap.errors import JobError, VfxSwapError
+
+if TYPE_CHECKING:
+    from vfxswap.effects.guided_estimate import FaceEstimate
+    from vfxswap.job import Job
+
+PICTURES = frozenset((".exr", ".tif", ".tiff", ".png", ".dpx", ".jpg", ".jpeg"))
+"""What of a folder is taken for a picture."""
+
+
+def options() -> list[inspect.Parameter]:
+    """The options of the command that are no settings."""
+
+    def flag(name: str, kind: Any, option: Any, default: Any) -> inspect.Parameter:
+        return inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind, option],
+        )
+
+    return [
+        flag(
+            "set",
+            list[str] | None,
+            typer.Option(
+                "--set",
+                help="A setting by name; light1.position=0.8,0.5,1 and tint.color=1,0.9,0.7 take "
+                "three numbers. May be repeated.",
+                metavar="NAME=VALUE",
+                show_default=False,
+            ),
+            None,
+        ),
+        flag(
+            "estimate",
+            bool,
+            typer.Option(
+                "--estimate",
+                help="Change nothing: tell of each face whether glasses are worn, which "
+                "prescription, where they distort, and how the head is turned. Needs "
+                "--consent-card; writes JSON to -o FILE.json.",
+            ),
+            False,
+        ),
+    ]
+
+
+def handled(settings: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Takes `set` and `estimate` out of what was `given`; the named settings join `settings`.
+    True when the command has done its work: an estimate, or a folder."""
+    from vfxswap.effects.guided_settings import read_sets
+
+    for name, value in read_sets(given.pop("set") or []).items():
+        settings[name] = value
+    wanted = given.pop("estimate")
+    stated = {name: value for name, value in settings.items() if value is not None}
+    folder = Path(given["plate"])
+    if wanted:
+        _estimate(stated, given)
+        return True
+    if folder.is_dir():
+        raise typer.Exit(_correct_folder(folder, stated, given))
+    return False
+
+
+def _estimate(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Estimates of a shot, a still or each picture of a folder, as a table, and as JSON where
+    the output says so. Raises ConsentError without a card that allows it."""
+    plates = _plates(Path(given["plate"]))
+    rows: list[dict[str, Any]] = []
+    for plate in plates:
+        found = _estimates(plate, dict(settings, only_glasses=True), given)
+        rows += [
+            {"plate": plate.name, "face": face, **each.plain()} for face, each in found.items()
+        ]
+        for face, each in found.items():
+            typer.echo(_line(plate.name, face, each))
+        if not found:
+            typer.echo(f"{plate.name}: no face found")
+    out = Path(given["output"])
+    if out.suffix == ".json":
+        from vfxswap.files import write_atomically
+
+        write_atomically(out, (json_module.dumps(rows, indent=2) + "\n").encode())
+
+
+def _line(plate: str, face: int, found: FaceEstimate) -> str:
+    head = (
+        f"head {found.yaw_deg:+.0f} {found.pitch_deg:+.0f} {found.roll_deg:+.0f} deg "
+        f"({found.angle_confidence:.2f})"
+    )
+    if not found.glasses:
+        return f"{plate} face {face}: no glasses ({found.worn:.2f}), {head}"
+    x, y, width, height = found.area
+    return (
+        f"{plate} face {face}: glasses ({found.worn:.2f}), "
+        f"sphere {found.sphere:+.2f} ({found.sphere_confidence:.2f}) "
+        f"cylinder {found.cylinder:+.2f} ({found.cylinder_confidence:.2f}) x "
+        f"{found.axis_deg:.0f}, pd {found.pd_mm:.0f} mm ({found.pd_confidence:.2f}), "
+        f"area {x:.0f},{y:.0f},{width:.0f},{height:.0f} ({found.area_confidence:.2f}), {head}"
+    )
+
+
+def _estimates(
+    plate: Path, settings: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[int, FaceEstimate]:
+    """What the effect finds of each face when it prepares the shot; nothing is kept but tracks
+    that are named."""
+    import tempfile
+    import threading
+
+    import torch
+
+    from vfxswap.effects.guided_estimate import FaceEstimate
+    from vfxswap.render.device import pick_device, torch_threads
+    from vfxswap.render.plan import open_job
+    from vfxswap.render.prepare import prepare
+    from vfxswap.render.report import silent
+
+    with tempfile.TemporaryDirectory() as work:
+        job = _job(plate, Path(work) / "estimate.####.exr", settings, given)
+        with torch_threads(given["threads"]), torch.inference_mode():
+            plan = open_job(job, device=pick_device(given["device"]))
+            plan, _ = prepare(plan, progress=silent, cancel=threading.Event())
+    faces = plan.steps[0].prepared.get("faces", {})
+    known = {int(face): FaceEstimate.of(plain) for face, plain in faces.items()}
+    return {face: each for face, each in sorted(known.items()) if each is not None}
+
+
+def _correct_folder(folder: Path, settings: Mapping[str, Any], given: dict[str, Any]) -> int:
+    """Each picture of a folder by a job of its own, into the folder that -o names; says what was
+    touched, also in touched.json there. Gives the exit code."""
+    from vfxswap.files import write_atomically
+    from vfxswap.render import render
+    from vfxswap.render.report import silent
+
+    out = Path(given["output"])
+    if out.suffix:
+        raise JobError("pictures of a folder go into a folder", got=out, wanted="-o FOLDER")
+    rows: list[dict[str, Any]] = []
+    code = 0
+    for plate in _plates(folder):
+        target = out / f"{plate.stem}.exr"
+        row: dict[str, Any] = {"plate": plate.name, "touched": False}
+        try:
+            report = render(
+                _job(plate, target, settings, given),
+                device=given["device"],
+                precision=given["precision"].value,
+                threads=given["threads"],
+                overwrite=given["overwrite"],
+                progress=silent,
+            )
+        except VfxSwapError as error:
+            if error.exit_code != 1:
+                raise
+            row["error"], code = str(error), 1
+        else:
+            row["notes"] = [note for _, _, note in report.notes]
+            row["touched"] = any(_touched(written.path) for written in report.written)
+            if report.failed:
+                row["error"], code = str(report.failed[0].error), 1
+        rows.append(row)
+        said = "touched" if row["touched"] else "left as it is"
+        typer.echo(f"{plate.name}: {row.get('error', said)}" + "".join(
+            f"; {note}" for note in row.get("notes", [])
+        ))  # fmt: skip
+    touched = sum(bool(row["touched"]) for row in rows)
+    typer.echo(f"{touched} of {len(rows)} pictures touched")
+    write_atomically(out / "touched.json", (json_module.dumps(rows, indent=2) + "\n").encode())
+    return code
+
+
+def _touched(result: Path) -> bool:
+    """Whether a result's matte is above 0 anywhere."""
+    from vfxswap.io.exr import read_image
+
+    image = read_image(result)
+    return any(
+        channel.any()
+        for part in image.parts
+        for name, channel in part.channels.items()
+        if name == "guided_matte.red"
+    )
+
+
+def _plates(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return [place]
+    found = sorted(p for p in place.iterdir() if p.suffix.lower() in PICTURES)
+    if not found:
+        raise JobError(
+            "the folder holds no pictures", wanted=", ".join(sorted(PICTURES)), file=place
+        )
+    return found
+
+
+def _job(plate: Path, target: Path, settings: Mapping[str, Any], given: Mapping[str, Any]) -> Job:
+    from vfxswap.job import Job
+    from vfxswap.settings import validated
+
+    data = {
+        "plate": {
+            "pattern": str(plate),
+            "color_space": given["color_space"],
+            "part": given["part"],
+            "layer": given["layer"],
+        },
+        "frames": given["frames"],
+        "views": run.words(given["views"]),
+        "show": given["show"],
+        "effects": [{"effect": "guided", "settings": dict(settings)}],
+        "color": {"config": given["ocio"], "working": given["working_space"]},
+        "tracks": given["tracks"],
+        "revocations": given["revocations"],
+        "output": {"pattern": str(target)},
+    }
+    return validated(Job, data).resolved(Path.cwd())

@@ -1,0 +1,68 @@
+"""Light put on a face: gain and offset at crop size, for the plate at its own resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vfxswap.align.head import HeadPose, face_points, surface_normals
+from vfxswap.characteristics import HEAD_M, LIGHTS
+from vfxswap.geometry import Array
+from vfxswap.nets.guided import GuidedPair
+from vfxswap.nets.guided_vector import NEAREST_HEAD, vectors
+
+EDGE_SHARE: Final = 0.1
+"""Over this share of the crop, inside its edge, relighting fades."""
+_BACKGROUND_MM: Final = (-80.0, -60.0)
+
+
+def lit(values: Mapping[str, float]) -> bool:
+    """Whether any light is on."""
+    return any(values[f"{light}_intensity"] > 0 for light in LIGHTS)
+
+
+def by_network(
+    pair: GuidedPair, crop: Tensor, values: Mapping[str, float]
+) -> tuple[Tensor, Tensor]:
+    """Gain and offset [1, 3, S, S], scene-linear, of the lights alone on a crop [1, 3, S, S] in
+    net space."""
+    only = {name: value for name, value in values.items() if name.startswith("light")}
+    area = torch.ones(1, 1, *crop.shape[-2:], device=crop.device)
+    guided = pair.add(crop, vectors([only]).to(crop.device), area)
+    return guided.gain, guided.offset
+
+
+def by_surface(pose: HeadPose, pixels: Array, values: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+    """Gain and offset [1, 3, S, S] of lights on the mean head's surface (Lambert, no shadows)
+    under plate `pixels` [S, S, 2]: the plain reference of the network."""
+    at = face_points(pose, pixels)
+    normals = surface_normals(at)
+    total = np.zeros((*pixels.shape[:-1], 3))
+    for light in LIGHTS:
+        level = values[f"{light}_intensity"]
+        if not level:
+            continue
+        place = np.array([values[f"{light}_x"], -values[f"{light}_y"], values[f"{light}_z"]])
+        toward = place @ pose.rotation * HEAD_M * 1000 - at
+        far = np.linalg.norm(toward, axis=-1)
+        facing = np.clip((normals * toward).sum(-1) / np.maximum(far, 1e-6), 0, None)
+        near = np.maximum(far / (HEAD_M * 1000), NEAREST_HEAD)
+        color = np.array([values[f"{light}_{c}"] for c in ("red", "green", "blue")])
+        total += (level * facing / near**2)[..., None] * color
+    low, high = _BACKGROUND_MM
+    face = np.clip((at[..., 2] - low) / (high - low), 0, 1)[..., None]
+    planes = torch.from_numpy((total * face).astype(np.float32).transpose(2, 0, 1))[None]
+    return 1 + planes, torch.zeros_like(planes)
+
+
+def edge_ramp(size: int) -> Tensor:
+    """[1, 1, S, S]: 1 inside the crop, falling to 0 at its edge."""
+    inset = (torch.arange(size) + 0.5) / size
+    near = torch.minimum(inset, 1 - inset) / EDGE_SHARE
+    ramp = near.clamp(0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return (ramp[:, None] * ramp)[None, None]
