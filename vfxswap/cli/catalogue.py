@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vfxswap.cli import train_features
+
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
@@ -18,6 +20,7 @@ def add_commands(app: typer.Typer) -> None:
     models.command("show")(_show)
     models.command("import-landmarks")(_import_landmarks)
     models.command("import-vgg")(_import_vgg)
+    models.command("rename-feature")(train_features.rename)
     app.add_typer(models, name="models")
     app.command("describe")(_describe)
     app.command("doctor")(_doctor)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vfxswap.cli import farm, run, train_faces, train_mosaic, train_style
+from vfxswap.cli import farm, run, train_faces, train_features, train_mosaic, train_style
 from vfxswap.cli.options import given_settings, settings_command
 from vfxswap.cli.progress import Dialect, steps
 
@@ -51,6 +51,7 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
         train.command(which, help=text)(face_training)
     train_style.add_commands(train, chosen=chosen, command_line=command_line())
     train.command("mosaic")(train_mosaic.train(command_line))
+    train.command("features")(train_features.train(command_line))
     app.add_typer(train, name="train")
 
 
@@ -104,31 +105,36 @@ def _bench_swap(
         Path, typer.Option("--work", help="Folder for pictures, report and sheet.")
     ] = Path("training/bench"),
     frames: Annotated[int, typer.Option(min=1, help="Takes to swap.")] = 210,
+    expression_frames: Annotated[
+        int, typer.Option(min=2, help="Frames that differ in expression alone.")
+    ] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Of the takes; not the training's.")] = 900,
     json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
     processes: Processes = 2,
     progress: run.ProgressOption = Dialect.AUTO,
 ) -> None:
     """Measure a comb against rendered truth."""
-    from vfxswap.synth.comb_recipe import bench_swap, metrics
+    from vfxswap.synth.comb_bench import bench_swap, metrics
 
     with steps(progress) as tell:
-        report, retrieval = bench_swap(
+        result = bench_swap(
             model,
             work=work,
             frames=frames,
+            expression_frames=expression_frames,
             seed=seed,
             processes=processes,
             progress=_quiet if json else tell,
         )
-    found = metrics(report, retrieval, command_line())
+    found = metrics(result, command_line())
     if json:
         values = {name: metric.model_dump(mode="json") for name, metric in found.items()}
         typer.echo(json_module.dumps(values, indent=2))
         return
+    typer.echo("\n".join(result.table()))
     for name, metric in found.items():
         typer.echo(f"{name:<26} {metric.value:>9.4g} {metric.unit:<3} {metric.note}")
-    typer.echo(f"Report and sheet lie in {work}")
+    typer.echo(f"report.json, sheet.png and expressions.png lie in {work}")
 
 
 def _quiet(what: str, done: int, total: int) -> None:

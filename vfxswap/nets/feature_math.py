@@ -63,9 +63,7 @@ def interpolation_vector(
 ) -> Tensor:
     """q [B, K, C] in 0…1: `softmax_k(M / temperature)`, 0 in the pose's layers, which are closed
     to every other feature. Raises ValueError unless the temperature is above 0."""
-    q = _softmax(channel_map, temperature)
-    q[..., : _pose_end(layers)] = 0.0
-    return q
+    return _softmax(channel_map, temperature) * ~_of_pose(channel_map, layers)
 
 
 def pose_vector(
@@ -78,9 +76,7 @@ def pose_vector(
     """
     q = _softmax(channel_map, temperature)
     held = q[:, hair] if hair is not None else torch.zeros_like(q[:, 0])
-    pose = 1 - held
-    pose[:, _pose_end(layers) :] = 0.0
-    return pose
+    return (1 - held) * _of_pose(channel_map, layers)
 
 
 def transferred(
@@ -130,6 +126,7 @@ def _softmax(channel_map: Tensor, temperature: float) -> Tensor:
     return torch.softmax(channel_map / temperature, 1)
 
 
-def _pose_end(layers: Sequence[slice]) -> int:
+def _of_pose(channel_map: Tensor, layers: Sequence[slice]) -> Tensor:
+    """[C] whether a coefficient belongs to the pose's layers."""
     end: int = layers[min(POSE_LAYERS, len(layers)) - 1].stop
-    return end
+    return torch.arange(channel_map.shape[-1], device=channel_map.device) < end

@@ -10,9 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vfxswap.nets.feature_math import (
+    channel_map,
+    interpolation_vector,
+    pair_map,
+    transferred,
+)
 from vfxswap.nets.feature_refine import refined
 from vfxswap.nets.features import FeatureNet
 from vfxswap.train.features_data import BACKGROUND, PartCrops
+from vfxswap.train.features_edits import EditSet
 from vfxswap.train.losses import ssim_maps
 from vfxswap.train.steps import evaluating
 
@@ -79,3 +86,70 @@ def write_sheet(path: Path, sheet: Tensor, *, enlarged: int = 1) -> None:
     shown = shown.repeat(enlarged, 0).repeat(enlarged, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.ascontiguousarray(shown[..., ::-1]))
+
+
+def transfers_measured(
+    net: FeatureNet,
+    edits: EditSet,
+    indices: NDArray[np.int64],
+    *,
+    temperature: float = 0.1,
+) -> dict[str, float]:
+    """How transfers agree with truth, by the network's own clusters: `transfer_error_<feature>`,
+    the mean error of the change in the feature's region over the mean true change there (1 is
+    doing nothing), and `transfer_leak_<feature>`, the mean change elsewhere over the same. A
+    feature that the network does not name is left out."""
+    errors: dict[str, list[Tensor]] = {}
+    device = next(net.parameters()).device
+    for start in range(0, len(indices), _BATCH):
+        batch = edits.batch(indices[start : start + _BATCH], device)
+        known = [edits.parts[k] in net.feature_names for k in batch.feature.tolist()]
+        names = [edits.parts[k] for k in batch.feature.tolist()]
+        with evaluating(net):
+            moved, plain = transfer(
+                net,
+                batch.source,
+                batch.reference,
+                [name if there else net.feature_names[0] for name, there in zip(names, known)],
+                temperature=temperature,
+            )
+        change = moved - plain
+        inside, outside = batch.region, 1 - batch.region
+        for k, (name, there) in enumerate(zip(names, known)):
+            if not there:
+                continue
+            area = inside[k].sum().clamp_min(1)
+            true = batch.change[k].abs().mean(0).mul(inside[k, 0]).sum() / area
+            error = (change[k] - batch.change[k]).abs().mean(0).mul(inside[k, 0]).sum() / area
+            leak = change[k].abs().mean(0).mul(outside[k, 0]).sum() / outside[k].sum()
+            errors.setdefault(name, []).append(torch.stack([true, error, leak]).cpu())
+    found = {}
+    for name in (part for part in edits.parts if part in errors):
+        true, error, leak = torch.stack(errors[name]).mean(0).tolist()
+        found[f"transfer_error_{name}"] = error / max(true, 1e-6)
+        found[f"transfer_leak_{name}"] = leak / max(true, 1e-6)
+    return found
+
+
+def transfer(
+    net: FeatureNet,
+    source: Tensor,
+    reference: Tensor,
+    features: list[str],
+    *,
+    alpha: float = 1.0,
+    temperature: float = 0.1,
+) -> tuple[Tensor, Tensor]:
+    """Pictures [B, 3, S, S] of sources [B, 3, S, S] with a named feature each of their
+    references, and of the sources unchanged, by the clusters of the pair alone."""
+    count = len(source)
+    sigma = net.encode(torch.cat([source, reference]))
+    plain = net.generate(sigma)
+    maps = channel_map(plain.activations, net.memberships(plain.activations))
+    q = interpolation_vector(
+        pair_map(maps[:count], maps[count:]), temperature=temperature, layers=net.layers
+    )
+    rows = torch.tensor([net.feature_names.index(name) for name in features], device=q.device)
+    chosen = q[torch.arange(count, device=q.device), rows]
+    moved = net.generate(transferred(sigma[:count], sigma[count:], chosen, alpha))
+    return moved.picture, plain.picture[:count]
