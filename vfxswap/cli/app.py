@@ -13,6 +13,7 @@ from vfxswap.cli import (
     catalogue,
     effect,
     export,
+    faces,
     farm,
     install,
     jobs,
@@ -55,6 +56,7 @@ def application(given: Sequence[str]) -> typer.Typer:
     effect.add_commands(app, chosen=given[0] if given else "")
     jobs.add_commands(app)
     tracks.add_commands(app, chosen=given[0] if given else "")
+    faces.add_commands(app, chosen=given[0] if given else "")
     catalogue.add_commands(app)
     submit.add_commands(app, given=given)
     farm.add_commands(app)

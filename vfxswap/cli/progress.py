@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vfxswap.render.prepare import Preparation
     from vfxswap.render.report import Event, Listener, Report
     from vfxswap.render.shot_report import ShotReport
+    from vfxswap.train.face_set_build import Build
 
 
 _SECONDS_BETWEEN_LINES = 5.0
@@ -125,6 +126,39 @@ def finish_report(dialect: Dialect, report: ShotReport, page: Path) -> None:
     for state, frames in report.incomplete.items():
         print(f"  {state}: {frames}", file=sys.stderr)
     print(f"Report: {page}", file=sys.stderr)
+
+
+def finish_faces(dialect: Dialect, build: Build, page: Path | None) -> None:
+    """The last words of a face set: what was done, what stays and what does not, and why."""
+    kept, rejected = len(build.found.kept), build.rejected
+    if dialect is Dialect.JSON:
+        _say_json(
+            event="done",
+            exit_code=build.exit_code,
+            set=str(build.found.folder),
+            report=None if page is None else str(page),
+            kept=kept,
+            rejected=dict(rejected),
+            new=build.new,
+            unchanged=build.unchanged,
+            redone=build.redone,
+            frames_looked_at=build.looked,
+            removed=build.removed,
+            gone=build.gone,
+            failed=[str(error) for error in build.failed],
+        )
+    did = f"{build.new} new, {build.redone} redone, {build.unchanged} as before"
+    left = ", ".join(f"{count} {reason}" for reason, count in rejected.items()) or "none"
+    print(f"Faces: {did}; {build.looked} frames tracked.", file=sys.stderr)
+    print(f"Kept: {kept}. Left out: {left}.", file=sys.stderr)
+    for what, names in (("no longer in the tracks", build.removed), ("frame gone", build.gone)):
+        if names:
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            print(f"  {what}: {', '.join(names[:8])}{more}", file=sys.stderr)
+    for error in build.failed:
+        print(f"  {error}", file=sys.stderr)
+    if page is not None:
+        print(f"Report: {page}", file=sys.stderr)
 
 
 def _grouped(report: Report) -> dict[str, str]:

@@ -27,7 +27,7 @@ from vfxswap.render.models import Nets
 from vfxswap.render.output import prepare_output
 from vfxswap.render.plan import Plan, Unit, hashes_of_files, open_job
 from vfxswap.render.report import Event, Listener, silent
-from vfxswap.render.tracking import track, tracker_model
+from vfxswap.render.tracking import Memory, track, tracker_model
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,10 @@ def track_shot(
     progress: Listener = silent,
     cancel: threading.Event | None = None,
     nets: Nets | None = None,
+    memory: Memory | None = None,
 ) -> Tracks:
     """Tracks the shot of a job into a file; the artist's edits of an earlier one stay. `nets` are
-    networks kept from earlier jobs.
+    networks kept from earlier jobs, `memory` spares frames that it knows.
 
     Raises JobError when the file is there and of another shot, ModelError, PlateError, ColorError,
     OutputError, CancelledError.
@@ -128,7 +129,8 @@ def track_shot(
         plan = open_job(plain, device=pick_device(device), nets=nets)
         earlier = read_tracks(path, plate=plan.identity) if path.is_file() else None
         state = plate_state(plan)
-        tracks = track(plan, progress=progress, cancel=cancel or threading.Event())
+        asked = cancel or threading.Event()
+        tracks = track(plan, progress=progress, cancel=asked, memory=memory)
         tracks = tracks.model_copy(update={"state": state})
         if earlier is not None:
             tracks = earlier.with_automatic(tracks)

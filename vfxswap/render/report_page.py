@@ -3,7 +3,6 @@ network."""
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import statistics
@@ -15,6 +14,7 @@ from vfxswap.errors import ColorError, JobError
 from vfxswap.files import write_atomically
 from vfxswap.io.tracks import read_tracks
 from vfxswap.job import Job
+from vfxswap.render.page import cards, escaped, page, section, table
 from vfxswap.render.plan import color_manager
 from vfxswap.render.plots import Series, bar_plot, line_plot, path_plot, strip
 from vfxswap.render.prepare import beside_output, tracks_path
@@ -24,37 +24,6 @@ from vfxswap.render.thumbnails import thumbnails
 from vfxswap.shot import format_frames
 
 MOST_THUMBNAILS = 60
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_STYLE = """
-:root{color-scheme:dark;--ink:#e4e6eb;--dim:#9aa1ad;--plane:#1d2026;--line:#2f343d}
-body{font:15px/1.5 system-ui,sans-serif;background:#14161a;color:var(--ink);margin:0 auto;
-max-width:66em;padding:1.5em 1.2em 4em}
-h1{font-weight:600;font-size:1.5em;margin:.2em 0}
-h2{font-weight:600;font-size:1.1em;margin:2.2em 0 .6em}
-p,small{color:var(--dim)}b{font-weight:600;color:var(--ink)}code{font-size:.86em;color:#c8cedb}
-.verdict{display:inline-block;padding:.15em .8em;border-radius:1em;font-weight:600;color:#111}
-.good{background:#7fd88f}.bad{background:#ff8f7a}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(8em,1fr));gap:.7em;
-margin:1.2em 0}
-.cards div{background:var(--plane);border-radius:.5em;padding:.6em .9em;color:var(--dim)}
-.cards b{display:block;font-size:1.25em;white-space:nowrap}
-table{border-collapse:collapse;width:100%;font-size:.9em}
-td,th{text-align:left;vertical-align:top;padding:.3em .9em .3em 0;
-border-bottom:1px solid var(--line)}
-th{color:var(--dim);font-weight:500}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}
-td{overflow-wrap:anywhere}
-.film{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.2em,1fr));gap:.5em}
-.film figure{margin:0;background:var(--plane);border-radius:.4em;overflow:hidden}
-.film img{display:block;width:100%}.film figcaption{margin:0;padding:.15em .5em;font-size:.8em}
-figure{margin:1em 0}figcaption{color:var(--dim);font-size:.9em;margin-bottom:.3em}
-figcaption span{margin-left:1.2em;white-space:nowrap}
-figcaption i{display:inline-block;width:.8em;height:.8em;border-radius:.2em;margin-right:.35em}
-svg{display:block;width:100%;height:auto;background:var(--plane);border-radius:.4em;font-size:11px}
-svg text{fill:var(--dim)}svg line{stroke:var(--line)}.end{text-anchor:end}.mid{text-anchor:middle}
-.plane{fill:#22262d;stroke:var(--line)}.whole{fill:#4f9d69}.broken{fill:#ff8f7a}.missing{fill:none;
-stroke:#ff8f7a}.noted{fill:#ffb454}.strip svg{background:none}
-summary{cursor:pointer;color:var(--dim)}
-"""
 
 
 def write_shot_report(folder: Path, job: Job, report: ShotReport) -> Path:
@@ -79,56 +48,40 @@ def _page(job: Job, report: ShotReport) -> str:
     words = "all frames are there" if good else f"{lacking} of {totals.frames} frames are not there"
     sections = [
         f'<span class="verdict {"good" if good else "bad"}">{words}</span>'
-        f"<h1>{_e(Path(report.output).name)}</h1>"
-        f"<p>Frames {_e(report.frame_range)}"
-        f"{', views ' + _e(', '.join(report.views)) if any(report.views) else ''} of "
-        f"<code>{_e(report.plate)}</code></p>",
+        f"<h1>{escaped(Path(report.output).name)}</h1>"
+        f"<p>Frames {escaped(report.frame_range)}"
+        f"{', views ' + escaped(', '.join(report.views)) if any(report.views) else ''} of "
+        f"<code>{escaped(report.plate)}</code></p>",
         _cards(report),
         f'<div class="strip">{strip([_cell(f) for f in report.frames])}</div>'
         "<small>One cell a frame file: green whole, yellow with notes, red broken, hollow missing."
         "</small>",
-        _section("To look at", _attention(report)),
-        _section("Pictures", _film(job, report)),
-        _section("Faces", _stability(job, report.stability)),
-        _section("Time", _times(report)),
-        _section("Who rendered", _machines(report)),
-        _section("What made it", _ingredients(report)),
+        section("To look at", _attention(report)),
+        section("Pictures", _film(job, report)),
+        section("Faces", _stability(job, report.stability)),
+        section("Time", _times(report)),
+        section("Who rendered", _machines(report)),
+        section("What made it", _ingredients(report)),
         f"<details><summary>All frames</summary>{_frames(report.frames)}</details>",
-        f"<p>Made {_e(report.made)} by vfxswap {_e(report.made_by)}. Times are each machine's own. "
-        "The same for programs is in <code>report.json</code>.</p>",
+        f"<p>Made {escaped(report.made)} by vfxswap {escaped(report.made_by)}. "
+        "Times are each machine's own. The same for programs is in <code>report.json</code>.</p>",
     ]
-    title = f"{Path(report.output).name}: {totals.whole} of {totals.frames}"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{_e(title)}</title><style>{_STYLE}</style></head><body>"
-        f"{''.join(sections)}</body></html>\n"
-    )
-
-
-def _e(value: object) -> str:
-    return html.escape(str(value))
-
-
-def _section(title: str, body: str) -> str:
-    return f"<h2>{_e(title)}</h2>{body}" if body else ""
+    return page(f"{Path(report.output).name}: {totals.whole} of {totals.frames}", sections)
 
 
 def _cards(report: ShotReport) -> str:
     totals = report.totals
     times = [f.seconds for f in report.frames if f.seconds is not None]
-    cards = [
-        ("whole", f"{totals.whole} of {totals.frames}"),
-        ("broken", str(totals.broken)),
-        ("missing", str(totals.missing)),
-        ("time in all", _duration(totals.seconds)),
-        ("a frame", f"{statistics.median(times):.2f} s" if times else "unknown"),
-        ("machines", str(len({m.host for m in report.machines}))),
-        ("faces", str(len(totals.face_ids)) if totals.face_ids else "none"),
-    ]
-    return (
-        f'<div class="cards">{"".join(f"<div>{_e(k)}<b>{_e(v)}</b></div>" for k, v in cards)}</div>'
+    return cards(
+        [
+            ("whole", f"{totals.whole} of {totals.frames}"),
+            ("broken", str(totals.broken)),
+            ("missing", str(totals.missing)),
+            ("time in all", _duration(totals.seconds)),
+            ("a frame", f"{statistics.median(times):.2f} s" if times else "unknown"),
+            ("machines", str(len({m.host for m in report.machines}))),
+            ("faces", str(len(totals.face_ids)) if totals.face_ids else "none"),
+        ]
     )
 
 
@@ -155,7 +108,7 @@ def _attention(report: ShotReport) -> str:
         for text in f.notes:
             by_words.setdefault(("note", text), []).append(f.frame)
     rows += [(format_frames(frames), kind, text) for (kind, text), frames in by_words.items()]
-    return _table(("frames", "", ""), rows)
+    return table(("frames", "", ""), rows)
 
 
 def _film(job: Job, report: ShotReport) -> str:
@@ -168,8 +121,8 @@ def _film(job: Job, report: ShotReport) -> str:
     files = [(Path(f.path), f.color_space) for f in chosen]
     pictures = thumbnails(files, manager, threads=min(os.cpu_count() or 1, 8))
     shown = "".join(
-        f'<figure><img src="{picture}" alt="frame {_e(_name(f))}" loading="lazy">'
-        f"<figcaption>{_e(_name(f))}</figcaption></figure>"
+        f'<figure><img src="{picture}" alt="frame {escaped(_name(f))}" loading="lazy">'
+        f"<figcaption>{escaped(_name(f))}</figcaption></figure>"
         for f, picture in zip(chosen, pictures, strict=True)
         if picture is not None
     )
@@ -210,7 +163,7 @@ def _stability(job: Job, tracks: Sequence[FaceTrack]) -> str:
     size = _plate_size(job)
     return "".join(
         [
-            _table(("face", "frames", "jitter, RMS", "confidence"), rows),
+            table(("face", "frames", "jitter, RMS", "confidence"), rows),
             line_plot("Jitter of the landmarks by frame", series("jitter_px"), unit="px"),
             line_plot("Confidence by frame", series("confidence"), unit="", top=1.0),
             path_plot("Path over the picture (ring: first, dot: last)", paths, size=size)
@@ -249,7 +202,7 @@ def _machines(report: ShotReport) -> str:
         (m.host, m.device, m.precision, m.version, str(m.frames), _duration(m.seconds))
         for m in report.machines
     ]
-    return _table(("machine", "device", "precision", "vfxswap", "frames", "time"), rows)
+    return table(("machine", "device", "precision", "vfxswap", "frames", "time"), rows)
 
 
 def _ingredients(report: ShotReport) -> str:
@@ -264,7 +217,7 @@ def _ingredients(report: ShotReport) -> str:
         pair for f in report.frames for pair in zip(f.personas, f.consents, strict=False)
     )
     rows += [("persona, consent", f"{persona}, {consent}") for persona, consent in pairs]
-    return _table(("", ""), rows)
+    return table(("", ""), rows)
 
 
 def _frames(frames: Iterable[FrameReport]) -> str:
@@ -282,23 +235,11 @@ def _frames(frames: Iterable[FrameReport]) -> str:
         for f in frames
     ]
     heads = ("frame", "state", "time", "faces", "confidence", "machine", "finished", "SHA-256")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _number(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, int | float) else ""
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    head = "".join(f"<th>{_e(h)}</th>" for h in heads)
-    body = "".join(
-        "<tr>" + "".join(f'<td class="n">{_e(c)}</td>' if i == 0 else f"<td>{_e(c)}</td>"
-                         for i, c in enumerate(row)) + "</tr>"
-        for row in rows
-    )  # fmt: skip
-    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _duration(seconds: float) -> str:

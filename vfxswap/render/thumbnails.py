@@ -31,7 +31,7 @@ def thumbnails(
     shown = []
     for rgb, (_, space) in zip(small, files, strict=True):
         try:
-            shown.append(None if rgb is None else _jpeg(_display(rgb, space, manager)))
+            shown.append(None if rgb is None else jpeg_uri(_display(rgb, space, manager)))
         except ColorError:
             shown.append(None)
     return shown
@@ -71,7 +71,8 @@ def _display(rgb: Pixels, space: str, manager: ColorManager) -> Pixels:
     return manager.to_display(np.ascontiguousarray(tone_mapped(working)))
 
 
-def _jpeg(shown: Pixels) -> str:
+def jpeg_uri(shown: Pixels) -> str:
+    """A picture [H, W, 3] of display values 0…1 as a data URI (JPEG)."""
     levels = np.rint(shown[..., ::-1] * 255).astype(np.uint8)
     done, data = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert done

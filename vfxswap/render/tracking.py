@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 
@@ -36,6 +36,27 @@ SECOND_LOOK = 0.5
 Found = dict[int, tuple[Face, ...]]
 
 
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """What one frame shows by itself: its faces, not yet followed, with their descriptors, and its
+    `align.cuts.thumbnail`."""
+
+    faces: tuple[Face, ...]
+    thumbnail: Array
+
+
+class Memory(Protocol):
+    """Sightings that outlive a run, so that frames that are as they were need no second look."""
+
+    def recall(self, unit: Unit) -> Sighting | None:
+        """What this frame showed, if its file is still the same."""
+        ...
+
+    def remember(self, unit: Unit, seen: Sighting) -> Sighting:
+        """Keeps it; returns it as `recall` will, so that no result depends on what was kept."""
+        ...
+
+
 def tracker_model(tracking: Tracking) -> TrackerModel:
     """The weights that would track a shot. Raises ModelError when there are none."""
     card = model_of_stage(STAGE, tracking.landmarks).card
@@ -43,20 +64,22 @@ def tracker_model(tracking: Tracking) -> TrackerModel:
     return TrackerModel(name=card.name, sha256=card.weights_sha256, identity=who)
 
 
-def track(plan: Plan, *, progress: Listener, cancel: threading.Event) -> Tracks:
+def track(
+    plan: Plan, *, progress: Listener, cancel: threading.Event, memory: Memory | None = None
+) -> Tracks:
     """Faces of the whole shot, handles included, with ids that follow the performers.
 
     Frames are looked at one by one; then faces are followed from cut to cut, looked for again
     where their track expects them, filled in where they stay lost for a few frames, and steadied;
     at last tracks that show one performer get one id.
     Frames that cannot be read are reported and stay out of the tracks; absent handles are no
-    error. Raises ModelError, CancelledError.
+    error. `memory` spares frames that it knows. Raises ModelError, CancelledError.
     """
     tracking = plan.job.tracking
     shelf = Shelf(plan.device, nets=plan.shelf.nets)
     finder = cast(LandmarkFinder, shelf.for_stage(STAGE, tracking.landmarks).net)
     describer = cast(Describer, shelf.for_stage(IDENTITY).net) if tracking.identify else None
-    look = _Look(plan, finder, describer, progress, cancel)
+    look = _Look(plan, finder, describer, progress, cancel, memory)
     with torch.inference_mode():
         look.at_every_frame()
         cuts = {view: look.cuts(view) for view in plan.views}
@@ -73,6 +96,7 @@ class _Look:
     describer: Describer | None
     progress: Listener
     cancel: threading.Event
+    memory: Memory | None = None
     found: dict[str, Found] = field(default_factory=dict)
     units: dict[tuple[str, int], Unit] = field(default_factory=dict)
     thumbnails: dict[str, dict[int, Array]] = field(default_factory=dict)
@@ -87,17 +111,25 @@ class _Look:
                 self._say("skipped", done, len(units), unit)
                 continue
             try:
-                view = self._read(unit)
+                seen = self._seen(unit)
             except PlateError as error:
                 self._say("failed", done, len(units), unit, error)
                 continue
             self.units[unit.view, unit.frame] = unit
-            seen = detect(view, self.net, self.plan.job.tracking)
-            if self.describer is not None:
-                seen = described(view, seen, self.describer)
-            self.found.setdefault(unit.view, {})[unit.frame] = seen
-            self.thumbnails.setdefault(unit.view, {})[unit.frame] = thumbnail(view)
+            self.found.setdefault(unit.view, {})[unit.frame] = seen.faces
+            self.thumbnails.setdefault(unit.view, {})[unit.frame] = seen.thumbnail
             self._say("done", done, len(units), unit)
+
+    def _seen(self, unit: Unit) -> Sighting:
+        known = self.memory.recall(unit) if self.memory is not None else None
+        if known is not None:
+            return known
+        view = self._read(unit)
+        faces = detect(view, self.net, self.plan.job.tracking)
+        if self.describer is not None:
+            faces = described(view, faces, self.describer)
+        seen = Sighting(faces, thumbnail(view))
+        return seen if self.memory is None else self.memory.remember(unit, seen)
 
     def cuts(self, view: str) -> tuple[int, ...]:
         """Frames at which another take begins."""
