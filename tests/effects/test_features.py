@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from feature_world import CPU, FEATURES, Shelf, face, frame, tiny_net
 
+from vfxswap.effects.aligned import Alignment
 from vfxswap.effects.base import EffectResult, Frame, Prepared
 from vfxswap.effects.features import Features, FeaturesSettings
 from vfxswap.errors import JobError
@@ -164,6 +166,25 @@ def test_over_a_shot_the_change_is_steadier_than_frame_by_frame() -> None:
         return float(np.abs(np.diff(np.stack(gains), axis=0)).mean())
 
     assert flicker(True) < 0.7 * flicker(False)
+
+
+def test_refinement_brings_the_generated_face_nearer_to_the_plate() -> None:
+    plate = frame()
+    with torch.inference_mode():  # As renders run.
+        net = tiny_net()
+        crop = Alignment.of(face(), plate.rgb, plate, size=net.size, device=CPU)
+        assert crop is not None
+        seen = crop.seen(net.size)[0]
+
+        def error(steps: int) -> float:
+            wish = settings(feature="pose", refine_steps=steps)
+            effect = Features.load([wish], Shelf(net), CPU)
+            stored = effect.prepare(iter([plate]))[""]["0"]["sigma"]
+            sigma = np.frombuffer(base64.b64decode(stored), "<f2").astype(np.float32)
+            made = net.generate(torch.from_numpy(sigma)[None]).picture
+            return float((made - seen).abs().mean())
+
+        assert error(30) < 0.9 * error(0)
 
 
 def test_mistakes_are_told_in_a_sentence() -> None:

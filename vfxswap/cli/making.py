@@ -11,7 +11,15 @@ from typing import Annotated, Any
 
 import typer
 
-from vfxswap.cli import farm, run, train_faces, train_features, train_mosaic, train_style
+from vfxswap.cli import (
+    bench_features,
+    farm,
+    run,
+    train_faces,
+    train_features,
+    train_mosaic,
+    train_style,
+)
 from vfxswap.cli.options import given_settings, settings_command
 from vfxswap.cli.progress import Dialect, steps
 
@@ -32,6 +40,7 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     bench.command("mosaic")(train_mosaic.bench)
     bench.command("farm")(farm.bench)
     bench.command("style")(train_style.bench)
+    bench.command("features")(bench_features.bench)
     bench.command("faces")(train_faces.bench)
     app.add_typer(bench, name="bench")
     synth = _synth_command() if chosen[:1] == ("synth",) else _unchosen

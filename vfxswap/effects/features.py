@@ -8,6 +8,7 @@ feature's region, so that detail, grain and highlights stay the plate's own.
 from __future__ import annotations
 
 import base64
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
 
@@ -29,12 +30,13 @@ from vfxswap.effects.aligned import (
     settled,
 )
 from vfxswap.effects.base import EffectResult, Frame, Models, Prepared
-from vfxswap.effects.feature_edit import HAIR, Seen, edit, seen, vectors_of_pair
+from vfxswap.effects.feature_edit import HAIR, ChannelVectors, Seen, edit, seen, vectors_of_pair
 from vfxswap.effects.features_settings import POSE, FeaturesSettings
 from vfxswap.effects.outputs import FEATURE_FACE, FEATURE_MATTE, FEATURE_UV
 from vfxswap.errors import JobError
 from vfxswap.geometry import Array, Face
 from vfxswap.image import Pixels
+from vfxswap.nets.feature_refine import refined
 from vfxswap.nets.features import FeatureNet
 from vfxswap.nets.parsing import ParsingNet
 from vfxswap.ops.blend import multiband_blend
@@ -67,6 +69,7 @@ class Features:
         """`settings` are the job's, at all its keys; they have one model and one reference."""
         self._net, self._reference, self._parser = net, reference, parser
         self._settings, self._device = tuple(settings), device
+        self._steps = max((each.refine_steps for each in settings), default=0)
 
     @classmethod
     def load(cls, settings: Sequence[Settings], models: Models, device: torch.device) -> Self:
@@ -91,7 +94,11 @@ class Features:
         if any(each.occluders or each.hair for each in wanted):
             parser = cast(ParsingNet, models.for_stage("parsing").net)
         picture = models.reference(first.reference)
-        sigma = _encoded(net, picture, picture.faces[0], device)
+        steps = max(each.refine_steps for each in wanted)
+        if steps:
+            with torch.inference_mode(False):  # No gradient passes through what that made.
+                net = copy.deepcopy(net)
+        sigma = _encoded(net, picture, picture.faces[0], device, steps=steps)
         if sigma is None:
             raise JobError("the face lies off the reference", file=first.reference)
         return cls(net, seen(net, sigma), parser, wanted, device)
@@ -112,7 +119,7 @@ class Features:
             for face in frame.faces:
                 if not any(each.chooses(face.id) for each in self._settings):
                     continue
-                sigma = _encoded(self._net, frame, face, self._device)
+                sigma = _encoded(self._net, frame, face, self._device, steps=self._steps)
                 if sigma is not None:
                     value = sigma[0].double().cpu().numpy(), float(face.confidence.mean())
                     found.setdefault(frame.view, {}).setdefault(face.id, {})[frame.number] = value
@@ -148,6 +155,20 @@ class Features:
         )
         return EffectResult(canvas.rgb, canvas.matte, layers, tuple(notes))
 
+    def step(
+        self, crop: Alignment, source: Seen, wanted: FeaturesSettings
+    ) -> tuple[Tensor, Tensor]:
+        """What is added to a crop in net space, [1, 3, s, s], before it is confined to the
+        features; and the regions [1, F, s, s] of `wanted.amounts`."""
+        vectors = self.vectors(wanted)
+        made = edit(self._net, source, self._reference, wanted.amounts, vectors=vectors)
+        step = resized((made.after - made.before) / GAIN, crop.size)
+        return step, resized(made.regions, crop.size).clamp(0, 1)
+
+    def vectors(self, wanted: FeaturesSettings) -> ChannelVectors:
+        """How channels are given to features: from the two pictures at hand."""
+        return vectors_of_pair(self._net, wanted.temperature)
+
     def _changed(
         self,
         rgb: Pixels,
@@ -162,18 +183,10 @@ class Features:
         if crop is None:
             return None
         if sigma is None:
-            sigma = self._net.encode(crop.seen(self._net.size)[0])
-        made = edit(
-            self._net,
-            seen(self._net, sigma),
-            self._reference,
-            wanted.amounts,
-            vectors=vectors_of_pair(self._net, wanted.temperature),
-        )
-        step = resized((made.after - made.before) / GAIN, size)
+            sigma = _sigma(self._net, crop, steps=self._steps)
+        step, regions = self.step(crop, seen(self._net, sigma), wanted)
         front = in_front(self._parser, crop)
         before, hair = wanted.occluders * front[:, :1], wanted.hair * front[:, 1:]
-        regions = resized(made.regions, size).clamp(0, 1)
         own = [
             regions[:, k : k + 1] * (1 if name in (HAIR, POSE) else 1 - hair)
             for k, name in enumerate(wanted.amounts)
@@ -211,10 +224,18 @@ class Features:
         )
 
 
-def _encoded(net: FeatureNet, frame: Frame, face: Face, device: torch.device) -> Tensor | None:
-    """σ [1, C] of a face; None when it lies off the picture."""
+def _encoded(
+    net: FeatureNet, frame: Frame, face: Face, device: torch.device, *, steps: int
+) -> Tensor | None:
+    """σ [1, C] of a face, refined by `steps`; None when it lies off the picture."""
     crop = Alignment.of(face, frame.rgb, frame, size=net.size, device=device)
-    return None if crop is None else net.encode(crop.seen(net.size)[0])
+    return None if crop is None else _sigma(net, crop, steps=steps)
+
+
+def _sigma(net: FeatureNet, crop: Alignment, *, steps: int) -> Tensor:
+    normal = crop.seen(net.size)[0]
+    sigma = net.encode(normal)
+    return refined(net, normal, sigma, steps=steps) if steps else sigma
 
 
 def _stored(track: Mapping[int, tuple[Array, float]]) -> dict[str, Any]:

@@ -50,6 +50,12 @@ class FeaturesSettings(Settings):
     steady: bool = Field(
         default=True, description="Smooth the plate's coefficients over the shot, without delay."
     )
+    refine_steps: int = Field(
+        default=0,
+        ge=0,
+        le=200,
+        description="Steps of an optimiser that bring each face's coefficients nearer to it; slow.",
+    )
     plate_levels: int = Field(
         default=0,
         ge=0,

@@ -1,0 +1,370 @@
+"""`vfxswap bench features`: transfers against rendered truth, and retrieval by known parameters.
+
+Every transfer is made three ways through the same effect, regions and blend: by the channels of
+the two pictures (the method); by one set of channels averaged over a gallery (the conventional
+approach); and by pasting the reference's aligned face in the region. Differences are root mean
+squares in stops: in net space, where a stop is the same step at every exposure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vfxswap import color
+from vfxswap.bench import machine
+from vfxswap.color import DEFAULT_CONFIG, ColorManager
+from vfxswap.effects.aligned import Alignment, to_crop
+from vfxswap.effects.base import Frame
+from vfxswap.effects.feature_edit import ChannelVectors, Seen, named_vectors, seen
+from vfxswap.effects.features import Features
+from vfxswap.effects.features_settings import POSE, FeaturesSettings
+from vfxswap.errors import JobError
+from vfxswap.geometry import LANDMARK_COUNT, Box, Face
+from vfxswap.image import Pixels
+from vfxswap.io.exr import write_png
+from vfxswap.nets.features import FeatureNet
+from vfxswap.nets.parsing import ParsingNet
+from vfxswap.ops.grain import STOP
+from vfxswap.ops.sheet import contact_sheet
+from vfxswap.render.models import Shelf
+from vfxswap.retrieval.index import Faces, described
+from vfxswap.retrieval.search import WHOLE, vectors
+from vfxswap.synth.feature_gallery import (
+    SPACE,
+    Arrays,
+    GallerySettings,
+    PairSettings,
+    Progress,
+    gallery,
+    pairs,
+    relevant,
+)
+from vfxswap.synth.feature_truth import FEATURES
+
+RELEVANT = 0.05
+"""Share of the gallery that counts as alike in a feature: those nearest by its parameters."""
+TOP = 10
+PASTE_LEVELS = 2
+"""Coarsest levels that pasting takes from the plate, as the swap does: its light."""
+ALPHAS = (-0.5, 0.0, 0.5, 1.0, 1.5)
+SHEET_PAIRS = 4
+CELL_PX = 112
+CPU = torch.device("cpu")
+
+
+class Transfer(NamedTuple):
+    """A feature's numbers, means over pairs, in stops: the error `inside` the region against
+    truth, the change `outside` of it in the comp (`leak`), and `spilt`, the same of the step
+    before it is confined to the feature, over its own change inside."""
+
+    inside: float
+    leak: float
+    spilt: float
+
+
+class _Averaged(Features):
+    """The conventional way: channels by one map, whatever the pictures."""
+
+    mean_channels: Tensor
+
+    def vectors(self, wanted: FeaturesSettings) -> ChannelVectors:
+        def fixed(_source: Seen, _reference: Seen, features: Sequence[str]) -> list[Tensor]:
+            return named_vectors(
+                self._net, self.mean_channels, features, temperature=wanted.temperature
+            )
+
+        return fixed
+
+
+class _Pasted(Features):
+    """The reference's own pixels, aligned as the plate's face is, in the same region."""
+
+    picture: Frame
+
+    def step(
+        self, crop: Alignment, source: Seen, wanted: FeaturesSettings
+    ) -> tuple[Tensor, Tensor]:
+        _, regions = super().step(crop, source, wanted)
+        face = self.picture.faces[0]
+        theirs = Alignment.of(
+            face, self.picture.rgb, self.picture, size=crop.size, device=self._device
+        )
+        assert theirs is not None
+        return theirs.target - crop.target, regions
+
+
+def run(
+    model: str,
+    *,
+    work: Path,
+    pair_settings: PairSettings | None = None,
+    gallery_settings: GallerySettings | None = None,
+    temperature: float = 0.1,
+    sheet: Path | None = None,
+    progress: Progress = lambda *_: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Renders what is missing in `work`, measures a model on the CPU and returns the report:
+    `machine`, `settings`, `transfer` and `retrieval` by feature. `sheet` is a PNG to write.
+
+    Raises JobError for a model of something else, ModelError, CancelledError.
+    """
+    pair_settings = pair_settings or PairSettings()
+    gallery_settings = gallery_settings or GallerySettings()
+    shelf = Shelf(CPU)
+    net = shelf.by_name(model).net
+    if not isinstance(net, FeatureNet):
+        raise JobError("not a model of features", got=model)
+    parser = shelf.for_stage("parsing").net
+    assert isinstance(parser, ParsingNet)
+    work.mkdir(parents=True, exist_ok=True)
+    with torch.inference_mode():
+        shown = gallery(work, gallery_settings, progress=progress, stop=stop)
+        faces = gallery_faces(net, shown)
+        truths = pairs(work, pair_settings, progress=progress, stop=stop)
+        bench = _Bench(net, parser, faces.channels.float().mean(0, keepdim=True), temperature)
+        transfer = bench.transfers(truths, progress=progress)
+        found = retrieval(net, faces, shown, temperature=temperature)
+        if sheet is not None:
+            bench.write_sheet(sheet, truths)
+    return {
+        "machine": machine(CPU),
+        "settings": {
+            "model": model,
+            "weights_sha256": shelf.used[model].card.weights_sha256,
+            "temperature": temperature,
+            "pairs": pair_settings.model_dump(),
+            "gallery": gallery_settings.model_dump(),
+            "relevant": RELEVANT,
+            "top": TOP,
+        },
+        "transfer": transfer,
+        "retrieval": found,
+    }
+
+
+def gallery_faces(net: FeatureNet, shown: Arrays) -> Faces:
+    """The gallery as a search sees it, aligned by true landmarks."""
+    found = []
+    for rgb, points in zip(shown["pictures"], shown["points"], strict=True):
+        frame = _frame(rgb, points)
+        crop = Alignment.of(frame.faces[0], frame.rgb, frame, size=net.size, device=CPU)
+        assert crop is not None
+        found.append(described(net, crop, frame.faces[0]))
+    return Faces(
+        torch.cat([each.sigma for each in found]),
+        torch.cat([each.channels for each in found]),
+        np.concatenate([each.points for each in found]),
+    )
+
+
+def retrieval(
+    net: FeatureNet, faces: Faces, shown: Arrays, *, temperature: float
+) -> dict[str, dict[str, float]]:
+    """Precision at 10 by feature, every picture of the gallery a query in turn: by the feature's
+    vector (`normalised` and `plain`), by the whole face, and by chance."""
+    found = {}
+    whole = _order(vectors(net, faces, WHOLE, temperature=temperature, normalised=True))
+    for feature in (*FEATURES, POSE):
+        if feature not in (*net.feature_names, POSE):
+            continue
+        wanted = relevant(shown[f"distance.{feature}"], RELEVANT)
+        row = {
+            name: precision(
+                _order(vectors(net, faces, feature, temperature=temperature, normalised=on)), wanted
+            )
+            for name, on in (("normalised", True), ("plain", False))
+        }
+        row["whole"] = precision(whole, wanted)
+        row["chance"] = float(wanted.sum(1).mean() / (len(wanted) - 1))
+        found[feature] = row
+    return found
+
+
+def precision(order: NDArray[np.int64], wanted: NDArray[np.bool_]) -> float:
+    """Share of relevant pictures among the first `TOP`, mean over queries. `order` [N, N - 1]
+    and `wanted` [N, N] are by query."""
+    return float(np.take_along_axis(wanted, order[:, :TOP], axis=1).mean())
+
+
+def _order(values: Tensor) -> NDArray[np.int64]:
+    """[N, N - 1]: for each row the others, nearest first."""
+    distances = torch.cdist(values.double(), values.double()).numpy()
+    np.fill_diagonal(distances, np.inf)
+    order: NDArray[np.int64] = np.argsort(distances, axis=1, kind="stable")[:, :-1]
+    return order
+
+
+class _Bench:
+    def __init__(
+        self, net: FeatureNet, parser: ParsingNet | None, mean_channels: Tensor, temperature: float
+    ) -> None:
+        self._net, self._parser, self._mean = net, parser, mean_channels
+        self._temperature = temperature
+
+    def transfers(self, truths: Arrays, *, progress: Progress) -> dict[str, dict[str, Any]]:
+        """By feature: `method`, `averaged`, `pasted` as `Transfer`s, and `untouched`, the plate's
+        own difference from the truth."""
+        sums: dict[str, dict[str, list[Transfer]]] = {}
+        untouched: dict[str, list[float]] = {}
+        count = len(truths["plate"])
+        for pair in range(count):
+            plate = _frame(truths["plate"][pair], truths["plate_points"][pair])
+            reference = _frame(truths["reference"][pair], truths["reference_points"][pair])
+            effects = self._effects(reference)
+            for index, feature in enumerate(FEATURES):
+                if feature not in self._net.feature_names:
+                    continue
+                truth = _working(truths["truth"][pair, index])
+                inside = truths["region"][pair, index].astype(bool)
+                untouched.setdefault(feature, []).append(_stops(plate.rgb, truth, inside))
+                for name, effect in effects.items():
+                    wish = self._wish(feature, 1.0, pasted=name == "pasted")
+                    measured = _measured(self._net, effect, plate, wish, truth, inside)
+                    sums.setdefault(feature, {}).setdefault(name, []).append(measured)
+            progress("transfers", pair + 1, count)
+        return {
+            feature: {
+                "untouched": float(np.mean(untouched[feature])),
+                **{
+                    name: Transfer(*np.mean(rows, axis=0).tolist())._asdict()
+                    for name, rows in ways.items()
+                },
+            }
+            for feature, ways in sums.items()
+        }
+
+    def write_sheet(self, file: Path, truths: Arrays) -> None:
+        """Feature × amount for the first pairs, side by side in two columns."""
+        features = [feature for feature in FEATURES if feature in self._net.feature_names]
+        blocks: list[list[list[tuple[str, Pixels]]]] = []
+        for pair in range(min(SHEET_PAIRS, len(truths["plate"]))):
+            plate = _frame(truths["plate"][pair], truths["plate_points"][pair])
+            reference = _frame(truths["reference"][pair], truths["reference_points"][pair])
+            effect = self._effects(reference)["method"]
+            rows = []
+            for feature in features:
+                truth = _working(truths["truth"][pair, FEATURES.index(feature)])
+                cells = [("reference", _cell(reference.rgb, reference))]
+                for alpha in ALPHAS:
+                    comp = effect(plate, self._wish(feature, alpha), {}).rgb
+                    cells.append((f"{feature} {alpha:+g}", _cell(comp, plate)))
+                cells.append(("truth at 1", _cell(truth, plate)))
+                rows.append(cells)
+            blocks.append(rows)
+        cells = [
+            cell
+            for k in range(0, len(blocks), 2)
+            for row in zip(*blocks[k : k + 2], strict=True)
+            for half in row
+            for cell in half
+        ]
+        columns = (len(ALPHAS) + 2) * min(2, len(blocks))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_png(file, contact_sheet(cells, columns=columns))
+
+    def _effects(self, reference: Frame) -> dict[str, Features]:
+        crop = Alignment.of(
+            reference.faces[0], reference.rgb, reference, size=self._net.size, device=CPU
+        )
+        assert crop is not None
+        about = seen(self._net, self._net.encode(crop.seen(self._net.size)[0]))
+        given = (self._net, about, self._parser, (), CPU)
+        method, averaged, pasted = Features(*given), _Averaged(*given), _Pasted(*given)
+        averaged.mean_channels, pasted.picture = self._mean, reference
+        return {"method": method, "averaged": averaged, "pasted": pasted}
+
+    def _wish(self, feature: str, alpha: float, *, pasted: bool = False) -> FeaturesSettings:
+        return FeaturesSettings(
+            feature={feature: alpha},
+            reference="reference.exr",
+            temperature=self._temperature,
+            plate_levels=PASTE_LEVELS if pasted else 0,
+        )
+
+
+def _measured(
+    net: FeatureNet,
+    effect: Features,
+    plate: Frame,
+    wish: FeaturesSettings,
+    truth: Pixels,
+    inside: NDArray[np.bool_],
+) -> Transfer:
+    result = effect(plate, wish, {})
+    crop = Alignment.of(plate.faces[0], plate.rgb, plate, size=net.size, device=CPU)
+    assert crop is not None
+    near = np.zeros_like(inside)
+    near[crop.square.slices_in(plate.data_window)] = True
+    leak = _stops(result.rgb, plate.rgb, near & ~inside)
+    step, _ = effect.step(crop, seen(net, net.encode(crop.seen(net.size)[0])), wish)
+    region = torch.from_numpy(inside.astype(np.float32))[None, None]
+    there = to_crop(region, crop.matrix, net.size, plate.data_window)[0, 0] > 0.5
+    change = step[0].square().mean(0).numpy()
+    within = float(np.sqrt(change[there.numpy()].mean())) if there.any() else 0.0
+    beyond = float(np.sqrt(change[~there.numpy()].mean()))
+    return Transfer(_stops(result.rgb, truth, inside), leak, beyond / max(within, 1e-9))
+
+
+def _stops(one: Pixels, two: Pixels, where: NDArray[np.bool_]) -> float:
+    """Root mean square difference of two pictures, in stops, where it counts."""
+    difference = (color.to_net(one) - color.to_net(two))[where] / STOP
+    return float(np.sqrt(np.mean(difference.astype(np.float64) ** 2))) if where.any() else 0.0
+
+
+def _working(rgb: NDArray[Any]) -> Pixels:
+    return _manager().to_working(rgb.astype(np.float32), SPACE)
+
+
+@lru_cache(maxsize=1)
+def _manager() -> ColorManager:
+    # The built-in config: what is measured must not depend on the machine's $OCIO.
+    return ColorManager(DEFAULT_CONFIG)
+
+
+def _frame(rgb: NDArray[Any], points: NDArray[Any]) -> Frame:
+    window = Box(0, 0, rgb.shape[1], rgb.shape[0])
+    face = Face(0, points.astype(np.float64), np.ones(LANDMARK_COUNT), 1.0)
+    return Frame(1, _working(rgb), window, window, seed=0, faces=(face,))
+
+
+def _cell(rgb: Pixels, frame: Frame) -> Pixels:
+    """The aligned face as people see it."""
+    crop = Alignment.of(frame.faces[0], rgb, frame, size=CELL_PX, device=CPU)
+    assert crop is not None
+    linear = color.from_net(crop.target)[0].permute(1, 2, 0).contiguous().numpy()
+    return _manager().to_display(linear)
+
+
+def table(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The report as tables: title, columns, rows of text."""
+    transfers = [
+        [
+            feature,
+            f"{row['untouched']:.3f}",
+            *(f"{row[way]['inside']:.3f}" for way in ("method", "averaged", "pasted")),
+            *(f"{row[way]['leak']:.4f}" for way in ("method", "averaged", "pasted")),
+            *(f"{row[way]['spilt']:.2f}" for way in ("method", "averaged", "pasted")),
+        ]
+        for feature, row in report["transfer"].items()
+    ]
+    titles = ["feature", "untouched"]
+    titles += [f"{what} {way}" for what in ("error,", "leak,", "spilt,")
+               for way in ("method", "averaged", "pasted")]  # fmt: skip
+    searches = [
+        [feature, *(f"{row[way]:.3f}" for way in ("normalised", "plain", "whole", "chance"))]
+        for feature, row in report["retrieval"].items()
+    ]
+    columns = ["feature", "normalised", "plain", "whole face", "chance"]
+    return [
+        ("Transfers, stops", titles, transfers),
+        (f"Precision at {TOP}", columns, searches),
+    ]
