@@ -15,6 +15,7 @@ and offset are linear in the lights' levels and light adds up over lights.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vfxswap import color
+from vfxswap.characteristics import HEAD_M
 from vfxswap.nets.guided_vector import VECTOR, frames, lenses, lights
 from vfxswap.nets.layers import Needs, conv, doubled, leaky
 from vfxswap.ops.normalise import normalise
@@ -32,8 +34,12 @@ _FIELDS = 8
 """Displacement is a mixture of these: five move with one component of the power each, the others
 with what the vector's layers make of them."""
 _TRANSFERS = 12
-"""Planes of light transfer that a light's code mixes (precomputed radiance transfer: Sloan, Kautz
-& Snyder 2002, with learned coefficients)."""
+"""Planes of light transfer that each light mixes (precomputed radiance transfer: Sloan, Kautz &
+Snyder 2002): by 1, its direction, its nearness, and learned coefficients."""
+_EYES = (0.3675, 0.6325, 0.3957)
+"""x of both pupils and their y in the template of aligned crops, in crop widths."""
+_PROFILE_MM = ((0, 14), (30, 14), (40, 17), (50, 22), (60, 35), (70, 70), (116, 70))
+"""How far behind a lens the mean face lies, over the distance from its middle."""
 FACE = (0.5, 0.55, 0.27, 0.34)
 """Ellipse that the crop's colour is normalised by: centre and radii, in crop widths."""
 
@@ -42,7 +48,7 @@ class GuidedNetSettings(Settings):
     """Shape of a guided generator; stored in its model card."""
 
     size: int = Field(default=128, ge=32, le=1024, description="Side of the crops, pixels.")
-    width: int = Field(default=24, ge=4, le=256, description="Channels at half resolution.")
+    width: int = Field(default=16, ge=4, le=256, description="Channels at half resolution.")
     blocks: int = Field(default=3, ge=1, le=12, description="Residual blocks.")
     mapped: int = Field(default=48, ge=8, le=512, description="Numbers in the mapped vector.")
 
@@ -128,6 +134,13 @@ class _Decoder(nn.Module):
 class GuidedNet(nn.Module):
     """Aligned crops and conditioning vectors to `Guided`.
 
+    Lenses and frames condition the decoder as published. Lights do not enter it: each mixes planes
+    of light transfer that the decoder gives, by what fully connected layers make of its place, so
+    that any number of lights costs one pass and their light adds up exactly.
+
+    The displacement's fields start from those of a thin lens before the mean head (see
+    `_thin_lens`), which the network corrects by what it sees of the head.
+
     One class serves both directions with weights of its own each. `inverse` takes a change away:
     its input is the changed picture and the vector of the change, its displacement leads back,
     its gain is one over that of the added light, it has no frames.
@@ -143,10 +156,12 @@ class GuidedNet(nn.Module):
         self.encoder = _Encoder(5, self.settings)
         self.lens_mapping = _Mapping(9, mapped)
         self.lens_mixture = nn.Linear(mapped, _FIELDS - 5)
-        self.lens_decoder = _Decoder(2 * _FIELDS + 4, self.settings)
         self.light_mapping = _Mapping(4, mapped)
-        self.light_mixture = nn.Linear(mapped, _TRANSFERS)
-        self.light_decoder = _Decoder(4 * _TRANSFERS, self.settings)
+        self.light_mixture = nn.Linear(mapped, _TRANSFERS - 5)
+        self.decoder = _Decoder(2 * _FIELDS + 5 + 4 * _TRANSFERS, self.settings)
+        thin = _thin_lens(self.settings.size)
+        self.register_buffer("thin", -thin if inverse else thin, persistent=False)
+        self.thin: Tensor
 
     @property
     def needs(self) -> Needs:
@@ -167,38 +182,35 @@ class GuidedNet(nn.Module):
         if tuple(vector.shape) != (crop.shape[0], VECTOR):
             raise ValueError(f"vectors of shape {tuple(vector.shape)}, wanted [B, {VECTOR}]")
         normal, mean = normalise(crop, face_ellipse(size).to(crop))
+        level = color.from_net(mean.float())
         grid = _grid(size).to(crop).expand(crop.shape[0], -1, -1, -1)
-        features = self.encoder(torch.cat([normal, grid], 1))
-        displacement, layer = self._glass(features, vector)
-        gain, offset = self._light(features, vector, color.from_net(mean.float()))
-        return Guided(
-            displacement * area,
-            1 + (gain - 1) * area,
-            offset * area,
-            layer * area,
-        )
-
-    def _glass(
-        self, features: tuple[Tensor, Tensor, Tensor], vector: Tensor
-    ) -> tuple[Tensor, Tensor]:
         power, place = lenses(vector)
         degree, paint = frames(vector)
         mapped = self.lens_mapping(torch.cat([power, place, paint], 1))
-        planes = self.lens_decoder(features, mapped)
-        strength = power.norm(dim=1, keepdim=True)
-        weights = torch.cat([power, strength * self.lens_mixture(mapped)], 1)
-        fields = planes[:, : 2 * _FIELDS].unflatten(1, (_FIELDS, 2)).float()
-        moved = (fields * weights[:, :, None, None, None]).sum(1)
-        displacement = doubled(moved) * (self.settings.size / 128)
+        planes = self.decoder(self.encoder(torch.cat([normal, grid], 1)), mapped).float()
+        fields, layer, transfers = planes.split([2 * _FIELDS, 5, 4 * _TRANSFERS], 1)
+        displacement = self._moved(fields, power, self.lens_mixture(mapped).float())
+        gain, offset = self._light(torch.unflatten(transfers, 1, (_TRANSFERS, 4)), vector, level)
         if self.inverse:
-            return displacement, displacement.new_zeros(*displacement.shape[:1], 4, 1, 1)
-        alpha = torch.sigmoid(doubled(planes[:, -4:-3].float()) - 3.0) * _planes(degree)
-        shade = F.softplus(doubled(planes[:, -3:].float()))
-        return displacement, torch.cat([shade * _planes(paint) * alpha, alpha], 1)
+            none = torch.zeros_like(displacement[:, :1]).expand(-1, 4, -1, -1)
+            return Guided(displacement * area, 1 + (gain - 1) * area, offset * area, none)
+        layer = doubled(layer)
+        alpha, shade = (torch.sigmoid(layer[:, i : i + 1] - 3.0) * _planes(degree) for i in (0, 4))
+        lit = F.softplus(layer[:, 1:4]) * level * _planes(paint)
+        return Guided(
+            displacement * area,
+            1 + (gain * (1 - shade) - 1) * area,
+            offset * area,
+            torch.cat([lit * alpha, alpha], 1) * area,
+        )
 
-    def _light(
-        self, features: tuple[Tensor, Tensor, Tensor], vector: Tensor, level: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _moved(self, fields: Tensor, power: Tensor, mixture: Tensor) -> Tensor:
+        strength = power.norm(dim=1, keepdim=True)
+        weights = torch.cat([power, strength * mixture], 1)[:, :, None, None, None]
+        found = doubled((torch.unflatten(fields, 1, (_FIELDS, 2)) * weights).sum(1))
+        return (found + (self.thin * weights[:, :5]).sum(1)) * (self.settings.size / 128)
+
+    def _light(self, transfers: Tensor, vector: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Gain and offset; `level` [B, 3, 1, 1] is the face's mean, scene-linear."""
         code, arriving = lights(vector)
         size = self.settings.size
@@ -207,14 +219,13 @@ class GuidedNet(nn.Module):
         for i in range(code.shape[1]):
             if not bool((arriving[:, i] != 0).any()):
                 continue
-            mapped = self.light_mapping(code[:, i])
-            planes = self.light_decoder(features, mapped).unflatten(1, (_TRANSFERS, 4)).float()
-            mixed = (planes * self.light_mixture(mapped)[:, :, None, None, None]).sum(1)
-            # A light that is half of what is there already is where an untrained network begins.
-            transfer = F.softplus(doubled(mixed) - 0.5)
+            learned = self.light_mixture(self.light_mapping(code[:, i])).float()
+            weights = torch.cat([torch.ones_like(learned[:, :1]), code[:, i], learned], 1)
+            mixed = doubled((transfers * weights[:, :, None, None, None]).sum(1))
+            transfer = F.softplus(mixed[:, :3], beta=4.0)
             here = _planes(arriving[:, i])
-            more = more + here * transfer[:, :3]
-            offset = offset + here * level * F.softplus(doubled(mixed)[:, 3:] - 4.0)
+            more = more + here * transfer
+            offset = offset + here * level * F.softplus(mixed[:, 3:] - 4.0)
         if self.inverse:
             return 1 / (1 + more), -offset / (1 + more)
         return 1 + more, offset
@@ -313,6 +324,31 @@ def _grid(size: int) -> Tensor:
     2018)."""
     at = (torch.arange(size) + 0.5) * (2 / size) - 1
     return torch.stack([at.expand(size, -1), at[:, None].expand(-1, size)])[None]
+
+
+def _thin_lens(size: int) -> Tensor:
+    """[1, 5, 2, S, S] displacement at 128 pixels a crop of each component of the power at 8 dpt or
+    pdpt, for thin lenses over the template's eyes before the mean head.
+
+    A ray at r from the optical centre is bent by r times the power (Prentice's rule) and meets the
+    face further on; powers are those of Thibos, Wheeler & Horner 1997.
+    """
+    at = (torch.arange(size) + 0.5) / size
+    x = torch.where(at < 0.5, at - _EYES[0], at - _EYES[1]).expand(size, -1)
+    y = (at - _EYES[2])[:, None].expand(-1, size)
+    out = (at - 0.5).abs() * HEAD_M * 1000
+    behind = torch.zeros(size)
+    for (a, deep_a), (b, deep_b) in pairwise(_PROFILE_MM):
+        share = ((out - a) / (b - a)).clamp(0, 1)
+        inside = (out >= a) & (out <= b)
+        behind = torch.where(inside, deep_a + share * (deep_b - deep_a), behind)
+    bend = -8.0 * behind / 1000 * 128
+    shift = (0.08 * behind / 1000 / HEAD_M * 128).expand(size, -1)
+    none = torch.zeros_like(x)
+    # y counts down: what turns anticlockwise for the viewer changes its sign.
+    fields = [(bend * x, bend * y), (bend * x, -bend * y), (-bend * y, -bend * x),
+              (shift, none), (none, -shift)]  # fmt: skip
+    return torch.stack([torch.stack(field) for field in fields])[None]
 
 
 def _planes(numbers: Tensor) -> Tensor:

@@ -219,6 +219,7 @@ def lens_field(posed: Posed, camera: Camera, prescription: Prescription) -> Fiel
     y, x = np.mgrid[window.y : window.bottom, window.x : window.right] + 0.5
     pixels = np.stack([x, y], -1).reshape(-1, 2)
     lens = made(prescription)
+    head = _HeadMesh(posed, at)
     for side in (RIGHT, LEFT):
         centre = at.lens_centre(side, prescription.pd_mm)
         local = (on_plane - centre) @ at.axes.T
@@ -226,13 +227,17 @@ def lens_field(posed: Posed, camera: Camera, prescription: Prescription) -> Fiel
         mine &= np.abs(local[:, 1]) < REACH_M[1]
         if not mine.any():
             continue
+        # The nose of a turned head, and the bridge of any, may come before the lens.
+        before = head.distances(np.broadcast_to(eye, (int(mine.sum()), 3)), rays[mine], 10.0)
+        length = np.linalg.norm(on_plane[mine] - eye, axis=1)
+        mine[mine] = (before < 0) | (before > length)
         direction = rays[mine] @ at.axes.T
         start = np.broadcast_to((eye - centre) @ at.axes.T, direction.shape)
         point, toward = traced(lens, start, direction)
         good = np.isfinite(point).all(1) & np.isfinite(toward).all(1)
         point, toward = np.nan_to_num(point), np.nan_to_num(toward)
         toward[~good] = (0, 0, 1)
-        met = _met_head(posed, point @ at.axes + centre, toward @ at.axes, at)
+        met = head.met(point @ at.axes + centre, toward @ at.axes)
         seen = camera.project(met)[:, :2]
         rows = np.flatnonzero(mine)[good]
         displacement[rows] = (seen - pixels[mine])[good]
@@ -327,30 +332,44 @@ def _on_plane(eye: Array, rays: Array, point: Array, normal: Array) -> Array:
     return np.asarray(eye + way[:, None] * rays)
 
 
-def _met_head(posed: Posed, origins: Array, toward: Array, at: Seat) -> Array:
-    """Where rays meet skin, eyes, teeth or tongue; else the wall behind the head."""
-    import warp as wp
+class _HeadMesh:
+    """A posed head that rays can be sent to: skin, eyes, teeth and tongue."""
 
-    from vfxswap.synth import lens_kernels
+    def __init__(self, posed: Posed, at: Seat) -> None:
+        import warp as wp
 
-    device = warp_device("cpu")
-    points = wp.array(posed.points[topology().source[: topology().base_count]], dtype=wp.vec3,
-                      device=device)  # fmt: skip
-    mesh = wp.Mesh(points, wp.array(_solid().reshape(-1), dtype=int, device=device))
-    way = wp.empty(len(origins), dtype=float, device=device)
-    wp.launch(
-        lens_kernels.distances,
-        len(origins),
-        [mesh.id, _put(wp, origins, device), _put(wp, toward, device), 0.4],
-        [way],
-        device=device,
-    )
-    found = way.numpy().astype(np.float64)
-    wall = at.origin + WALL_M * at.axes[2]
-    missed = (wall - origins) @ at.axes[2] / np.maximum(toward @ at.axes[2], 1e-3)
-    # The far side of the head, seen past its edge, counts as wall as well.
-    found = np.where((found < 0) | (found > missed), missed, found)
-    return np.asarray(origins + found[:, None] * toward)
+        self._wp, self._at, self._device = wp, at, warp_device("cpu")
+        points = posed.points[topology().source[: topology().base_count]]
+        self._mesh = wp.Mesh(
+            wp.array(points, dtype=wp.vec3, device=self._device),
+            wp.array(_solid().reshape(-1), dtype=int, device=self._device),
+        )
+
+    def distances(self, origins: Array, toward: Array, furthest_m: float) -> Array:
+        """[N] metres to the first hit, below 0 where there is none."""
+        from vfxswap.synth import lens_kernels
+
+        wp, device = self._wp, self._device
+        unit = toward / np.linalg.norm(toward, axis=1, keepdims=True)
+        way = wp.empty(len(origins), dtype=float, device=device)
+        wp.launch(
+            lens_kernels.distances,
+            len(origins),
+            [self._mesh.id, _put(wp, origins, device), _put(wp, unit, device), furthest_m],
+            [way],
+            device=device,
+        )
+        return np.asarray(way.numpy(), np.float64)
+
+    def met(self, origins: Array, toward: Array) -> Array:
+        """[N, 3] where rays of unit length meet the head; else the wall behind it."""
+        found = self.distances(origins, toward, 0.4)
+        wall = self._at.origin + WALL_M * self._at.axes[2]
+        deep = self._at.axes[2]
+        missed = (wall - origins) @ deep / np.maximum(toward @ deep, 1e-3)
+        # The far side of the head, seen past its edge, counts as wall as well.
+        found = np.where((found < 0) | (found > missed), missed, found)
+        return np.asarray(origins + found[:, None] * toward)
 
 
 def _put(wp: Any, values: Array, device: str) -> Any:

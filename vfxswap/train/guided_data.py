@@ -13,6 +13,7 @@ frames' shape, -1 for rimless ones.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,11 +48,12 @@ def write_shard(folder: Path, shard: int, tensors: Mapping[str, NDArray[Any]]) -
 
 @dataclass(frozen=True, eq=False)
 class GuidedSet:
-    """Shards; pictures are read when asked for, `values` (what is small) lie in memory."""
+    """Shards, mapped not copied; `values` (what is small) lie in memory."""
 
     files: tuple[Path, ...]
     starts: NDArray[np.int64]
     values: Mapping[str, NDArray[Any]]
+    mapped: tuple[Mapping[str, NDArray[Any]], ...]
 
     @classmethod
     def open(cls, folder: Path) -> GuidedSet:
@@ -60,15 +62,18 @@ class GuidedSet:
         if not files:
             raise JobError("no pictures to train on", file=folder, wanted="guided-*.safetensors")
         values: dict[str, list[NDArray[Any]]] = {name: [] for name in _SMALL}
+        mapped: list[Mapping[str, NDArray[Any]]] = []
         for file in files:
             try:
                 with safe_open(file, framework="numpy") as stored:
                     for name in _SMALL:
                         values[name].append(stored.get_tensor(name))
-            except (SafetensorError, OSError) as error:
+                mapped.append(_mapped(file))
+            except (SafetensorError, ValueError, OSError) as error:
                 raise JobError(f"not a shard of guided pictures: {error}", file=file) from error
         starts = np.cumsum([0, *(len(part) for part in values["identity"])])
-        return cls(files, starts, {name: np.concatenate(v) for name, v in values.items()})
+        joined = {name: np.concatenate(v) for name, v in values.items()}
+        return cls(files, starts, joined, tuple(mapped))
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -76,12 +81,28 @@ class GuidedSet:
     def read(self, name: str, index: int) -> NDArray[Any]:
         """One sample's picture or field, as it is stored."""
         shard = int(np.searchsorted(self.starts, index, side="right")) - 1
-        row = index - int(self.starts[shard])
-        with safe_open(self.files[shard], framework="numpy") as stored:
-            found: NDArray[Any] = stored.get_slice(name)[row : row + 1][0]
+        found: NDArray[Any] = self.mapped[shard][name][index - int(self.starts[shard])]
         return found
 
     def split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Indices to train on and indices held out, with no performer in both."""
         held_out = self.values["identity"] % HELD_OUT_EVERY == 0
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+_TYPES = {"F16": np.float16, "U8": np.uint8}
+
+
+def _mapped(file: Path) -> dict[str, NDArray[Any]]:
+    """Pictures and fields of a shard as read-only memory maps (safetensors itself would copy)."""
+    with file.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+    return {
+        name: np.memmap(
+            file, _TYPES[entry["dtype"]], "r", 8 + size + entry["data_offsets"][0],
+            tuple(entry["shape"]),
+        )
+        for name, entry in header.items()
+        if name != "__metadata__" and entry["dtype"] in _TYPES
+    }  # fmt: skip
