@@ -17,6 +17,7 @@ from vfxswap.cli import (
     run,
     train_faces,
     train_features,
+    train_guided,
     train_mosaic,
     train_style,
 )
@@ -59,6 +60,11 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
         face_training = train_faces.command(which, command_line()) if faces else _unchosen
         train.command(which, help=text)(face_training)
     train_style.add_commands(train, chosen=chosen, command_line=command_line())
+    for guided, text in train_guided.HELP.items():
+        wanted = chosen[:2] == ("train", guided)
+        train.command(guided, help=text)(
+            train_guided.command(guided, command_line()) if wanted else _unchosen
+        )
     train.command("mosaic")(train_mosaic.train(command_line))
     train.command("features")(train_features.train(command_line))
     app.add_typer(train, name="train")
