@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vfxswap.cli import run
+from vfxswap.cli.progress import Dialect, steps
 from vfxswap.errors import JobError, VfxSwapError
 
 if TYPE_CHECKING:
@@ -230,3 +231,26 @@ def _job(plate: Path, target: Path, settings: Mapping[str, Any], given: Mapping[
         "output": {"pattern": str(target)},
     }
     return validated(Job, data).resolved(Path.cwd())
+
+
+def bench(
+    performers: Annotated[int, typer.Option(min=1, help="Performers to render.")] = 8,
+    json: Annotated[bool, typer.Option("--json", help="Rows as JSON, for programs.")] = False,
+    device: run.Device = "auto",
+    progress: run.ProgressOption = Dialect.AUTO,
+) -> None:
+    """Measure lenses, light and estimates against rendered truth, beside doing nothing."""
+    from vfxswap.bench import print_bench
+    from vfxswap.bench_guided import guided_rows
+    from vfxswap.render.device import pick_device
+
+    with steps(progress) as tell:
+        rows = guided_rows(
+            performers=performers,
+            device=pick_device(device),
+            progress=tell if not json else lambda *_: None,
+        )
+    if json:
+        typer.echo(json_module.dumps(rows, indent=2))
+    else:
+        print_bench(rows)

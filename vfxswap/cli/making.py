@@ -21,6 +21,7 @@ from vfxswap.cli import (
     train_mosaic,
     train_style,
 )
+from vfxswap.cli.guided import bench as bench_guided
 from vfxswap.cli.options import given_settings, settings_command
 from vfxswap.cli.progress import Dialect, steps
 
@@ -41,6 +42,7 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     bench.command("mosaic")(train_mosaic.bench)
     bench.command("farm")(farm.bench)
     bench.command("style")(train_style.bench)
+    bench.command("guided")(bench_guided)
     bench.command("features")(bench_features.bench)
     bench.command("faces")(train_faces.bench)
     app.add_typer(bench, name="bench")
