@@ -13,16 +13,18 @@ from torch.nn import functional as F
 
 from vfxswap.errors import JobError
 from vfxswap.nets.comb import Comb, CombSettings
+from vfxswap.nets.identity import IdentityNet, IdentitySettings
 from vfxswap.persona import Persona
 from vfxswap.train.crops import GUESTS, Crops, CropSet, seeded, stored_size
 from vfxswap.train.evaluate import (
     BASELINES,
     display,
     evaluate,
-    expression_retrieval,
+    flip_error,
     masked_scores,
     write_sheet,
 )
+from vfxswap.train.evaluate_acting import expression_gate, flicker, identity_margin
 
 COLOURS = {"amber": (0.0, 0.0, 0.0), "basalt": (0.05, -0.02, -0.04)}
 PERSONAS = tuple(
@@ -113,18 +115,92 @@ def test_the_colour_ratio_of_the_personas_matters() -> None:
     assert evaluate(comb(), grey, crops).psnr["swap"] < right - 20
 
 
-def test_retrieval_is_perfect_for_a_perfect_swap_and_near_chance_for_a_constant() -> None:
-    class Constant(Comb):
+class Constant(Comb):
+    """A comb that answers one picture whatever it is shown."""
+
+    def forward(self, x: Tensor, persona: str, *, alpha: float = 1.0) -> Tensor:
+        return torch.linspace(0, 1, 32).expand_as(x)
+
+
+def test_when_swaps_are_perfect_then_the_gate_is_passed_and_a_constant_fails_it() -> None:
+    crops = same_faces_in_other_colours()
+    for gate in expression_gate(comb(), PERSONAS, crops):
+        assert (gate.top1, gate.closer, gate.own_top1) == (1.0, 1.0, 1.0)
+        assert gate.chance == pytest.approx(1 / 8)
+    for gate in expression_gate(comb(Constant), PERSONAS, crops):
+        assert gate.top1 <= 0.25
+        assert gate.closer < 0.75
+    assert [g.region for g in expression_gate(comb(), PERSONAS, crops)] == ["mouth", "eyes"]
+
+
+def test_when_only_the_mouth_is_right_then_the_eyes_fail_alone() -> None:
+    class LowerHalf(Comb):
         def forward(self, x: Tensor, persona: str, *, alpha: float = 1.0) -> Tensor:
-            return torch.linspace(0, 1, 32).expand_as(x)
+            return torch.cat((x[..., :17, :].mean(0, keepdim=True).expand_as(x[..., :17, :]),
+                              x[..., 17:, :]), 2)  # fmt: skip
+
+    mouth, eyes = expression_gate(comb(LowerHalf), PERSONAS, same_faces_in_other_colours())
+    assert mouth.top1 == 1.0
+    assert eyes.top1 < 0.5
+
+
+def test_flicker_is_what_changes_beyond_the_truth() -> None:
+    class Nervous(Comb):
+        def forward(self, x: Tensor, persona: str, *, alpha: float = 1.0) -> Tensor:
+            sign = torch.ones(len(x)).view(-1, 1, 1, 1)
+            sign[::2] = -1
+            return x + 0.05 * sign * float(persona == "amber")
 
     crops = same_faces_in_other_colours()
-    assert {r.region: r.top1 for r in expression_retrieval(comb(), PERSONAS, crops)} == {
-        "mouth": 1.0,
-        "eyes": 1.0,
-    }
-    for found in expression_retrieval(comb(Constant), PERSONAS, crops):
-        assert found.top1 <= 0.25
+    calm = flicker(comb(), PERSONAS, crops)
+    assert calm.swap < 1e-3
+    nervous = flicker(comb(Nervous), PERSONAS, crops)
+    assert nervous.own > 0.02
+    assert nervous.ratio == pytest.approx(1.0, abs=0.15)
+
+
+def test_identity_margin_is_high_for_swaps_and_negative_for_the_plate() -> None:
+    class Channels(IdentityNet):
+        def forward(self, crop: Tensor) -> Tensor:
+            return F.normalize(crop.mean((2, 3)) - 0.4, dim=1)
+
+    crops = same_faces_in_other_colours()
+    net = Channels(IdentitySettings(width=4, length=8))
+    for crop_set in crops.roles.values():
+        crop_set.face.fill_(255)
+        crop_set.polygon.fill_(255)
+    swap = identity_margin(comb(), PERSONAS, crops, net)
+    assert swap is not None
+    assert swap.margin > 0
+    assert swap.nearest > 0.7
+    grey = tuple(p.model_copy(update={"net_mean": (0.4, 0.4, 0.4)}) for p in PERSONAS)
+    kept = identity_margin(comb(), grey, crops, net)
+    assert kept is not None
+    assert kept.margin < 0
+    assert identity_margin(comb(), PERSONAS[:1], crops, net) is None
+
+
+def test_flip_is_nothing_for_the_truth_and_counts_the_matte_alone() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.random((2, 32, 32, 3)).astype(np.float32)
+    matte = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
+    matte[:, :, 8:24, 8:24] = True
+    assert flip_error(truth, truth, matte) == 0
+    outside = truth.copy()
+    outside[:, :8] = 0
+    assert flip_error(outside, truth, matte) == 0
+    small, large = (np.clip(truth + step, 0, 1) for step in (0.02, 0.2))
+    assert 0 < flip_error(small, truth, matte) < flip_error(large, truth, matte) < 1
+
+
+def test_flip_takes_light_not_codes() -> None:
+    """Steps of one size in sRGB look alike at any grey; as light they would not."""
+    matte = torch.ones(1, 1, 48, 48, dtype=torch.bool)
+    found = []
+    for grey in (0.3, 0.8):
+        truth = np.full((1, 48, 48, 3), grey, np.float32)
+        found.append(flip_error(truth + np.float32(0.05), truth, matte))
+    assert found[0] == pytest.approx(found[1], rel=0.2)
 
 
 def test_unfit_sets_are_refused() -> None:

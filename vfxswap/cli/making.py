@@ -15,6 +15,7 @@ from vfxswap.cli import (
     bench_features,
     farm,
     run,
+    train_comb,
     train_faces,
     train_features,
     train_guided,
@@ -38,7 +39,8 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
     app.command("demo")(_demo)
     bench = typer.Typer(invoke_without_command=True)
     bench.callback()(_bench)
-    bench.command("swap")(_bench_swap)
+    bench.command("swap")(train_comb.bench_swap)
+    bench.command("train")(train_comb.bench_train)
     bench.command("mosaic")(train_mosaic.bench)
     bench.command("farm")(farm.bench)
     bench.command("style")(train_style.bench)
@@ -53,8 +55,8 @@ def add_commands(app: typer.Typer, *, chosen: tuple[str, ...]) -> None:
         no_args_is_help=True,
         invoke_without_command=True,
     )
-    train.callback()(_train)
-    train.command("comb")(_train_comb)
+    train.callback()(train_comb.status)
+    train.command("comb")(train_comb.train)
     landmarks = _landmarks_command() if chosen[:2] == ("train", "landmarks") else _unchosen
     train.command("landmarks", help="Train the landmark network.")(landmarks)
     for which, text in train_faces.HELP.items():
@@ -116,48 +118,6 @@ def _bench(
         print_bench(rows)
 
 
-def _bench_swap(
-    model: Annotated[str, typer.Option("--model", help="A comb of synthetic personas.")],
-    work: Annotated[
-        Path, typer.Option("--work", help="Folder for pictures, report and sheet.")
-    ] = Path("training/bench"),
-    frames: Annotated[int, typer.Option(min=1, help="Takes to swap.")] = 210,
-    expression_frames: Annotated[
-        int, typer.Option(min=2, help="Frames that differ in expression alone.")
-    ] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Of the takes; not the training's.")] = 900,
-    json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
-    processes: Processes = 2,
-    progress: run.ProgressOption = Dialect.AUTO,
-) -> None:
-    """Measure a comb against rendered truth."""
-    from vfxswap.synth.comb_bench import bench_swap, metrics
-
-    with steps(progress) as tell:
-        result = bench_swap(
-            model,
-            work=work,
-            frames=frames,
-            expression_frames=expression_frames,
-            seed=seed,
-            processes=processes,
-            progress=_quiet if json else tell,
-        )
-    found = metrics(result, command_line())
-    if json:
-        values = {name: metric.model_dump(mode="json") for name, metric in found.items()}
-        typer.echo(json_module.dumps(values, indent=2))
-        return
-    typer.echo("\n".join(result.table()))
-    for name, metric in found.items():
-        typer.echo(f"{name:<26} {metric.value:>9.4g} {metric.unit:<3} {metric.note}")
-    typer.echo(f"report.json, sheet.png and expressions.png lie in {work}")
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """Progress would mix with JSON on stdout."""
-
-
 def _synth_command() -> Callable[..., None]:
     from vfxswap.synth.shot import ShotSpec
 
@@ -200,87 +160,6 @@ def _synth_command() -> Callable[..., None]:
             )
 
     return settings_command(synth, ShotSpec)
-
-
-def _train(
-    context: typer.Context,
-    status: Annotated[
-        Path | None,
-        typer.Option("--status", help="Folder of a run: how it stands, running or not."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="The status for programs.")] = False,
-) -> None:
-    """Train models on synthetic performers or footage."""
-    if status is None:
-        if context.invoked_subcommand is None:
-            raise typer.BadParameter("name what to train, or --status RUN")
-        return
-    from vfxswap.train.run_status import run_status
-
-    found = run_status(status)
-    typer.echo(json_module.dumps(found.as_json()) if json else "\n".join(found.lines()))
-    raise typer.Exit
-
-
-def _train_comb(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a .toml file.")],
-    show: run.Show = "",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the model; else models/NAME.")
-    ] = None,
-    work: Annotated[
-        Path | None, typer.Option("--work", help="What can be resumed; else training/NAME.")
-    ] = None,
-    processes: Processes = 2,
-    device: TrainDevice = "cpu",
-    progress: run.ProgressOption = Dialect.AUTO,
-) -> None:
-    """Train a comb by a recipe.
-
-    A recipe with takes renders synthetic performers and measures the comb against truth; one of
-    footage asks for consent to train for the show first. Either writes the model with its card.
-    Stopped runs go on where they were. Ctrl-C stops after the step in hand.
-    """
-    with run.cancelled_by_signals() as cancel:
-        from vfxswap.synth import comb_recipe
-        from vfxswap.train import footage
-
-        file = Path(recipe)
-        of_footage = file.suffix == ".toml" and not _names_takes(file)
-        name = (footage.load_recipe(file) if of_footage else comb_recipe.load_recipe(recipe)).name
-        out, work = out or Path("models") / name, work or Path("training") / name
-        with steps(progress) as tell:
-            if of_footage:
-                model = footage.run(
-                    file,
-                    out=out,
-                    work=work,
-                    show=show,
-                    device=device,
-                    progress=tell,
-                    stop=cancel.is_set,
-                )
-            else:
-                model = comb_recipe.run(
-                    recipe,
-                    out=out,
-                    work=work,
-                    processes=processes,
-                    device=device,
-                    progress=tell,
-                    stop=cancel.is_set,
-                )
-    typer.echo(f"{model.folder}: {model.card.name}, weights {model.card.weights_sha256[:12]}")
-
-
-def _names_takes(recipe: Path) -> bool:
-    """Whether a recipe renders takes; what cannot be read is left to its reader to complain of."""
-    import tomllib
-
-    try:
-        return "takes" in tomllib.loads(recipe.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return True
 
 
 def _landmarks_command() -> Callable[..., None]:

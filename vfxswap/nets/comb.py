@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vfxswap.nets.layers import Needs, conv, doubled, halved, leaky, spread_from_point
 from vfxswap.settings import Settings
@@ -162,6 +163,9 @@ class Comb(nn.Module):
     def __init__(self, settings: CombSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.recompute_from = MAX_LEVEL + 1
+        """Levels from here on keep no activations while training; backward computes them again
+        (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost")."""
         self.encoder = Stack(settings, range(settings.level + 1), decoder=False)
         self.trunk = Stack(settings, range(min(settings.level + 1, TIED_LEVELS)), decoder=True)
         self.decoders = nn.ModuleDict({p: self._new_decoder() for p in settings.personas})
@@ -204,7 +208,7 @@ class Comb(nn.Module):
         top = self.level
         h: Tensor = self.encoder.heads[str(top)](x)
         for level in range(top, -1, -1):
-            h = self.encoder.blocks[str(level)](h)
+            h = self._block(self.encoder, level, h)
             if level == top and self._fades(alpha):
                 before = self.encoder.heads[str(top - 1)](halved(x))
                 h = torch.lerp(before, h, alpha)
@@ -220,7 +224,7 @@ class Comb(nn.Module):
         for level in range(top + 1):
             if level == top and self._fades(alpha):
                 before = doubled(self._decoder(persona, top - 1).heads[str(top - 1)](h))
-            h = self._decoder(persona, level).blocks[str(level)](h)
+            h = self._block(self._decoder(persona, level), level, h)
         face: Tensor = self._decoder(persona, top).heads[str(top)](h)
         return face if before is None else torch.lerp(before, face, alpha)
 
@@ -301,6 +305,14 @@ class Comb(nn.Module):
         stack = self.decoders[persona]
         assert isinstance(stack, Stack)
         return self.trunk if level < TIED_LEVELS else stack
+
+    def _block(self, stack: Stack, level: int, h: Tensor) -> Tensor:
+        block = stack.blocks[str(level)]
+        if level >= self.recompute_from and torch.is_grad_enabled():
+            done: Tensor = checkpoint(block, h, use_reentrant=False, preserve_rng_state=False)
+        else:
+            done = block(h)
+        return done
 
     def _fades(self, alpha: float) -> bool:
         if alpha >= 1.0 or self.level == 0:

@@ -26,9 +26,11 @@ from vfxswap.ops.matte import polygon_matte
 from vfxswap.ops.warp import inverted, warp_affine
 from vfxswap.settings import Settings
 from vfxswap.synth.background import random_background
+from vfxswap.synth.camera import Camera
 from vfxswap.synth.crops import COMB_CROPS, face_camera, random_state, steady
 from vfxswap.synth.identity import Identity, persona
 from vfxswap.synth.light import random_rig, studio_rig
+from vfxswap.synth.performance import Performance, State, actions
 from vfxswap.synth.render import Truth, render
 from vfxswap.train.crops import (
     GUESTS,
@@ -50,6 +52,17 @@ PICTURE_SHARE = 1.2
 """Side of the picture over the stored crop's: a little finer than what is kept of it."""
 TEXTURE_ROWS = 384
 HIGHEST = 60000.0
+SHOWN: dict[str, State] = {
+    "neutral": State(),
+    "smile": State(actions(mouthSmile=0.9, cheekSquint=0.5)),
+    "pucker": State(actions(mouthPucker=1.0)),
+    "jaw": State(actions(jawOpen=0.7)),
+    "blink": State(actions(eyeBlink=1.0)),
+    "gaze left": State(gaze_yaw=-0.45),
+    "gaze right": State(gaze_yaw=0.45),
+    "brows": State(actions(browInnerUp=0.9, browOuterUp=0.8, eyeWide=0.5)),
+}
+"""Expressions that a sheet has to show, by name; gaze as seen in the picture."""
 
 
 class Takes(Settings):
@@ -69,9 +82,10 @@ class Takes(Settings):
     wild_light: float = Field(
         default=0.3, ge=0, le=1, description="Share of takes lit hard or from behind."
     )
-    vary: Literal["all", "expression"] = Field(
+    vary: Literal["all", "expression", "shot", "shown"] = Field(
         default="all",
-        description="expression keeps the head straight, the camera and a studio light.",
+        description="expression keeps the head straight, the camera and a studio light; shot plays "
+        "one continuous performance, a frame a take; shown is the table of named expressions.",
     )
     steady_share: float = Field(
         default=0.0,
@@ -121,23 +135,54 @@ def take(takes: Takes, number: int) -> dict[str, Crops]:
     rng = np.random.default_rng([takes.seed, number])
     state = random_state(rng, COMB_CROPS)
     rig = random_rig(rng, mild=bool(rng.random() >= takes.wild_light))
+    if takes.vary in ("shot", "shown"):
+        return _staged(takes, number)
     # A draw of its own, so that all else of a take stays what it is without it.
     still = np.random.default_rng([takes.seed, number, 1]).random() < takes.steady_share
     if still or takes.vary == "expression":
         state, rig = steady(state), studio_rig()
     distance = float(np.exp(rng.uniform(np.log(0.6), np.log(3.0))))
-    performers = {name: persona(name, texture_rows=TEXTURE_ROWS) for name in takes.personas}
-    if takes.guests:
-        performers[GUESTS] = _guest(takes, number)
-    first = performers[takes.personas[0]]
-    size = round(stored_size(takes.crop_size) * PICTURE_SHARE / 8) * 8
-    camera = face_camera(first, state, size, tightness=TIGHTNESS, distance_m=distance)
+    performers = _performers(takes, number)
+    camera = _camera(takes, performers[takes.personas[0]], state, distance)
+    size = camera.window.width
     crops = {}
     for role, performer in performers.items():
         background = random_background(rng, size, size)
         truth = render(performer, state, camera, rig, background=background)
         crops[role] = stored(truth, takes.crop_size)
     return crops
+
+
+def _staged(takes: Takes, number: int) -> dict[str, Crops]:
+    """A frame of a shot: one camera, light and background, head and face moving as in life; or,
+    for "shown", a named expression before a fixed camera in a studio light."""
+    rng = np.random.default_rng([takes.seed, 2])
+    performers = _performers(takes, number)
+    first = performers[takes.personas[0]]
+    rig, state = studio_rig(), State()
+    if takes.vary == "shot":
+        rig = random_rig(rng, mild=True)
+        state = Performance(takes.seed, takes.count).at(number)
+    elif number < len(SHOWN):
+        state = list(SHOWN.values())[number]
+    camera = _camera(takes, first, State(), 1.5)
+    background = random_background(rng, camera.window.width, camera.window.width)
+    return {
+        role: stored(render(who, state, camera, rig, background=background), takes.crop_size)
+        for role, who in performers.items()
+    }
+
+
+def _performers(takes: Takes, number: int) -> dict[str, Identity]:
+    performers = {name: persona(name, texture_rows=TEXTURE_ROWS) for name in takes.personas}
+    if takes.guests:
+        performers[GUESTS] = _guest(takes, number)
+    return performers
+
+
+def _camera(takes: Takes, first: Identity, state: State, distance_m: float) -> Camera:
+    size = round(stored_size(takes.crop_size) * PICTURE_SHARE / 8) * 8
+    return face_camera(first, state, size, tightness=TIGHTNESS, distance_m=distance_m)
 
 
 def stored(truth: Truth, crop_size: int) -> Crops:

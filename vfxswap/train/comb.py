@@ -202,6 +202,7 @@ class CombTrainer:
         self._placed()
 
     def _placed(self) -> None:
+        self.comb.recompute_from = self.training.recompute_from
         self.comb.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.reader is not None:
             self.reader.to(self.device)

@@ -19,10 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vfxswap.align.crop import template
 from vfxswap.color import DEFAULT_CONFIG, ColorManager, from_net
 from vfxswap.errors import JobError
-from vfxswap.geometry import LEFT_EYE, MOUTH, RIGHT_EYE
+from vfxswap.io.compare import flip
 from vfxswap.io.exr import write_png
 from vfxswap.nets.comb import Comb
 from vfxswap.ops.normalise import denormalise
@@ -35,15 +34,21 @@ BASELINES = ("unswapped", "mean_face", "mean_face_matched", "mean_face_true_mean
 face with the colour that the swap is given; and with the truth's own mean colour."""
 
 
+FLIPPED = ("swap", "unswapped", "mean_face_matched")
+"""Whose FLIP is taken; it is slower than the other two."""
+
+
 @dataclass(frozen=True)
 class PairScore:
-    """One performer as one persona: PSNR (dB) and SSIM of the swap and of the baselines."""
+    """One performer as one persona: PSNR (dB), SSIM and FLIP of the swap and of baselines (FLIP
+    of the plate itself and of the colour-matched mean face alone)."""
 
     performer: str
     persona: str
     frames: int
     psnr: Mapping[str, float]
     ssim: Mapping[str, float]
+    flip: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class SwapReport:
     swapped_frames: int
     psnr: Mapping[str, float]
     ssim: Mapping[str, float]
+    flip: Mapping[str, float]
     margin_db: float
     """PSNR of the swap over the best baseline's."""
     pairs: tuple[PairScore, ...]
@@ -80,10 +86,14 @@ def evaluate(comb: Comb, personas: Sequence[Persona], crops: CropSet) -> SwapRep
         raise JobError("the crops lack a persona", wanted=", ".join(missing))
     views = {role: centred(crops, role) for role in crops.roles}
     pairs = [
-        _score(comb, a.id, b, views, _ratio(a, b)) for a in personas for b in personas if a != b
+        _score(comb, a.id, b, views, color_ratio(a, b))
+        for a in personas
+        for b in personas
+        if a != b
     ]
-    own = [_score(comb, p.id, p, views, _ratio(p, p)) for p in personas]
+    own = [_score(comb, p.id, p, views, color_ratio(p, p)) for p in personas]
     unseen = [_score(comb, GUESTS, p, views, None) for p in personas] if GUESTS in views else []
+    pairs = pairs or own  # A comb of one persona swaps nobody.
     psnr, ssim = _means([p.psnr for p in pairs]), _means([p.ssim for p in pairs])
     frames = pairs[0].frames
     return SwapReport(
@@ -91,6 +101,7 @@ def evaluate(comb: Comb, personas: Sequence[Persona], crops: CropSet) -> SwapRep
         swapped_frames=frames * len(pairs),
         psnr=psnr,
         ssim=ssim,
+        flip=_means([p.flip for p in pairs]),
         margin_db=round(psnr["swap"] - max(psnr[b] for b in BASELINES), 4),
         pairs=tuple(pairs),
         own=tuple(own),
@@ -120,7 +131,9 @@ def _colors() -> ColorManager:
     return ColorManager(DEFAULT_CONFIG)
 
 
-def _ratio(performer: Persona, persona: Persona) -> Tensor:
+def color_ratio(performer: Persona, persona: Persona) -> Tensor:
+    """[1, 3, 1, 1] what a persona's mean colour adds to a performer's, in net space. Raises
+    JobError where a mean is not known."""
     if performer.net_mean is None or persona.net_mean is None:
         raise JobError("a persona has no mean colour", got=f"{performer.id}, {persona.id}")
     step = np.subtract(persona.net_mean, performer.net_mean)
@@ -153,7 +166,25 @@ def _score(
         frames=len(goal),
         psnr={name: round(float(np.mean(s[0])), 3) for name, s in scores.items()},
         ssim={name: round(float(np.mean(s[1])), 4) for name, s in scores.items()},
+        flip={name: flip_error(candidates[name], goal, matte) for name in FLIPPED},
     )
+
+
+def flip_error(got: NDArray[np.float32], truth: NDArray[np.float32], matte: Tensor) -> float:
+    """Mean FLIP over frames inside the matte [N, 1, H, W] bool of display values [N, H, W, 3]; the
+    truth itself stands outside. Frames with an empty matte do not count."""
+    errors = []
+    for image, goal, place in zip(got, truth, matte[:, 0].numpy(), strict=True):
+        if place.any():
+            shown = np.where(place[..., None], image, goal)
+            errors.append(float(flip(_light(goal), _light(shown))[place].mean()))
+    return round(float(np.mean(errors)), 4)
+
+
+def _light(encoded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Linear light of sRGB values (IEC 61966-2-1)."""
+    low, high = encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4
+    return np.where(encoded <= 0.04045, low, high).astype(np.float32)
 
 
 def masked_scores(
@@ -174,61 +205,6 @@ def masked_scores(
     return psnr.numpy(), similarity.numpy()
 
 
-@dataclass(frozen=True)
-class Retrieval:
-    """Of frames that differ in expression alone: how often the swap's nearest truth is its own."""
-
-    region: str
-    frames: int
-    top1: float
-    chance: float
-
-
-@torch.no_grad()
-def expression_retrieval(
-    comb: Comb, personas: Sequence[Persona], crops: CropSet
-) -> tuple[Retrieval, ...]:
-    """Top-1 retrieval over all pairs, by mouth and by eyes. The set must hold one pose and light.
-
-    Nearest by Euclidean distance of the region's luminance, mean and contrast removed.
-    """
-    views = {p.id: centred(crops, p.id) for p in personas}
-    hits: dict[str, list[float]] = {"mouth": [], "eyes": []}
-    for a in personas:
-        for b in personas:
-            if a == b:
-                continue
-            got = display(swapped(comb, b.id, views[a.id], _ratio(a, b)))
-            truth = display(views[b.id].pixels)
-            for region, values in hits.items():
-                one, other = _signature(got, region), _signature(truth, region)
-                nearest = (one @ other.T).argmax(1)
-                values.append(float((nearest == np.arange(len(one))).mean()))
-    count = len(next(iter(views.values())).pixels)
-    return tuple(
-        Retrieval(region, count, round(float(np.mean(values)), 4), round(1 / count, 5))
-        for region, values in hits.items()
-    )
-
-
-def _signature(images: NDArray[np.float32], region: str) -> NDArray[np.float64]:
-    """[N, K] unit vectors of a region's luminance."""
-    size = images.shape[1]
-    points = template(size)
-    parts = [points[MOUTH]] if region == "mouth" else [points[RIGHT_EYE], points[LEFT_EYE]]
-    grow = 0.06 * size
-    patches = []
-    for part in parts:
-        x0, y0 = np.floor(part.min(0) - grow).astype(int)
-        x1, y1 = np.ceil(part.max(0) + grow).astype(int)
-        luminance = images[:, y0:y1, x0:x1] @ np.array([0.2126, 0.7152, 0.0722])
-        patches.append(luminance.reshape(len(images), -1))
-    flat = np.concatenate(patches, 1)
-    flat = flat - flat.mean(1, keepdims=True)
-    unit: NDArray[np.float64] = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-9)
-    return unit
-
-
 @torch.no_grad()
 def write_sheet(
     file: Path, comb: Comb, personas: Sequence[Persona], crops: CropSet, *, columns: int = 12
@@ -246,7 +222,7 @@ def write_sheet(
             some = Batch(target.pixels[chosen], target.polygon[chosen], target.face[chosen])
             rows = (
                 some.pixels,
-                swapped(comb, b.id, some, _ratio(a, b)),
+                swapped(comb, b.id, some, color_ratio(a, b)),
                 views[b.id].pixels[chosen],
             )
             block = np.concatenate([np.concatenate(list(display(row)), 1) for row in rows])

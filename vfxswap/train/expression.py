@@ -29,6 +29,8 @@ _READ: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 )
 """Landmarks of brow, eye and pupil from the middle of the eye's corners; mouth from the nose."""
 READINGS = 2 * sum(len(points) for points, _ in _READ)
+_KINDS = (range(17, 27), range(36, 48), range(48, 68), range(68, 70))
+"""Brows, lids, mouth, pupils: each counts alike, or a glance would be four numbers of 88."""
 
 
 @lru_cache(maxsize=64)
@@ -77,6 +79,7 @@ class LandmarkReader(nn.Module):
 
     spread: Tensor
     mean: Tensor
+    weight: Tensor
 
     def __init__(self, latent: int, sample: Tensor) -> None:
         """`sample` [N, READINGS] gives mean and spread."""
@@ -84,10 +87,20 @@ class LandmarkReader(nn.Module):
         self.linear = nn.Linear(latent, READINGS)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
+        self.register_buffer("weight", _weight(), persistent=False)
         self.register_buffer("mean", sample.mean(0))
         self.register_buffer("spread", sample.std(0, correction=0).clamp(min=1e-4))
 
     def loss(self, latent: Tensor, wanted: Tensor) -> Tensor:
         """Smooth absolute difference of latent [B, L, 1, 1] as read from `wanted` [B, READINGS]."""
         read = self.linear(latent.float().flatten(1))
-        return F.smooth_l1_loss(read, (wanted - self.mean) / self.spread)
+        error = F.smooth_l1_loss(read, (wanted - self.mean) / self.spread, reduction="none")
+        return (error * self.weight).mean()
+
+
+def _weight() -> Tensor:
+    """[READINGS] with mean 1; the sum over each of `_KINDS` is the same."""
+    chosen = [point for points, _ in _READ for point in points]
+    kinds = [next(kind for kind in _KINDS if point in kind) for point in chosen]
+    each = torch.tensor([1.0 / len(kind) for kind in kinds]).repeat_interleave(2)
+    return each / each.mean()

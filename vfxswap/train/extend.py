@@ -18,6 +18,7 @@ from vfxswap.nets.comb import TIED_LEVELS, Comb, CombSettings
 from vfxswap.settings import validated
 from vfxswap.train.comb import CombTrainer, fingerprint
 from vfxswap.train.crops import CropSet
+from vfxswap.train.parallel import ALONE, Ranks
 from vfxswap.train.schedule import CombTraining, Moment, moment
 
 
@@ -34,6 +35,7 @@ class PersonaTrainer(CombTrainer):
         *,
         like: str | None = None,
         device: str = "cpu",
+        ranks: Ranks = ALONE,
     ) -> None:
         """`like` names a persona whose decoder the new one starts from; fresh without.
 
@@ -48,7 +50,7 @@ class PersonaTrainer(CombTrainer):
             raise JobError("all decoder weights are shared at this level", got=comb.level)
         validated(CombSettings, {**comb.settings.model_dump(), "personas": (persona,)})
         self._base, self._like = comb, like
-        super().__init__(training, crops, (persona,), device)
+        super().__init__(training, crops, (persona,), device, ranks=ranks)
 
     def moment(self, iteration: int) -> Moment:
         """The schedule: the last level from the start, nothing fades in."""

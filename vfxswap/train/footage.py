@@ -1,20 +1,22 @@
 """Combs from footage: tracked clips of consenting performers, crops, training, model.
 
-A recipe (TOML) names for every persona its consent and its clips, each a plate with its tracks.
+A recipe (TOML) names for every persona its consent and its face sets (`vfxswap faces`), or clips,
+each a plate with its tracks.
 `base` adds the personas to a trained comb instead. The published, unpaired training is the
 default. Nothing is read before consent to train is checked for the show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vfxswap.align.crop import apply, outline
 from vfxswap.color import ColorManager, to_net
@@ -34,6 +36,7 @@ from vfxswap.settings import Settings
 from vfxswap.shot import parse_frames
 from vfxswap.train.comb import CombTrainer
 from vfxswap.train.comb_loop import train
+from vfxswap.train.comb_start import comb_to_start
 from vfxswap.train.crops import (
     Crops,
     CropSet,
@@ -47,6 +50,9 @@ from vfxswap.train.crops import (
     write_shard,
 )
 from vfxswap.train.extend import PersonaTrainer
+from vfxswap.train.face_set import FaceSet, read_face_set
+from vfxswap.train.face_set_crops import check_apart, shard_set
+from vfxswap.train.parallel import ALONE, Ranks
 from vfxswap.train.recipe import read_recipe
 from vfxswap.train.schedule import CombTraining
 
@@ -71,8 +77,21 @@ class PersonaFootage(Settings):
 
     description: str = Field(default="", description="What it looks like; no names of persons.")
     synthetic: bool = Field(default=False, description="No real person's likeness.")
-    consent: Consent | None = Field(default=None, description="Required unless synthetic.")
-    clips: tuple[Clip, ...] = Field(min_length=1, description="Footage of this performer alone.")
+    consent: Consent | None = Field(
+        default=None, description="Required unless synthetic; else the first face set's."
+    )
+    sets: tuple[str, ...] = Field(
+        default=(), description="Face sets of this performer: folders, relative to the recipe."
+    )
+    clips: tuple[Clip, ...] = Field(
+        default=(), description="Footage of this performer alone, where no set was made of it."
+    )
+
+    @model_validator(mode="after")
+    def _shown(self) -> Self:
+        if not self.sets and not self.clips:
+            raise ValueError("neither face sets nor clips are named")
+        return self
 
 
 class FootageRecipe(Settings):
@@ -83,6 +102,9 @@ class FootageRecipe(Settings):
     licence: str = Field(description="SPDX identifier of the weights' licence.")
     training_data: str = Field(description="What the footage is and where it came from.")
     training_licence: str = Field(description="Under which terms the footage may be used.")
+    start: str = Field(
+        default="", description="Comb from whose weights a new one starts (the base encoder)."
+    )
     base: str = Field(default="", description="Comb to which the persona is added, by name.")
     like: str = Field(default="", description="Its persona that a new one starts from.")
     personas: dict[Id, PersonaFootage] = Field(min_length=1, description="By id.")
@@ -107,6 +129,7 @@ def run(
     work: Path,
     show: str,
     device: str = "cpu",
+    ranks: Ranks = ALONE,
     today: date | None = None,
     progress: Progress = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
@@ -117,35 +140,42 @@ def run(
     any footage is read, JobError for the recipe, PlateError for a frame, CancelledError.
     """
     recipe = load_recipe(file)
-    people = {
-        name: Persona(
-            id=name,
-            synthetic=footage.synthetic,
-            consent=footage.consent,
-            description=footage.description,
-        )
+    sets = {
+        name: [read_face_set(file.parent / folder) for folder in footage.sets]
         for name, footage in recipe.personas.items()
     }
-    for person in people.values():
+    people = {name: _person(name, footage, sets[name]) for name, footage in recipe.personas.items()}
+    asked = [*people.values(), *(each.persona for found in sets.values() for each in found)]
+    for person in asked:
         check_consent(person, show=show, use="train", today=today, revoked=revocations())
+    check_apart(sets)
     size = crop_px(recipe.training.level)
     manager = ColorManager()
-    for name, footage in recipe.personas.items():
-        folder = work / "crops" / name
-        write_description(folder, crop_size=size, paired=False, text=recipe.training_data)
-        for number, clip in enumerate(footage.clips):
-            label = f"cut {name}, clip {number + 1} of {len(footage.clips)}"
-            cut_clip(folder, number, clip, file.parent, name, size, manager,
-                     progress=partial(progress, label), stop=stop)  # fmt: skip
+    if ranks.first:
+        for name, footage in recipe.personas.items():
+            folder = work / "crops" / name
+            write_description(folder, crop_size=size, paired=False, text=recipe.training_data)
+            for number, found in enumerate(sets[name]):
+                label = f"read {name}, set {number + 1} of {len(sets[name])}"
+                shard_set(folder, number, found, name, size, manager,
+                          progress=partial(progress, label), stop=stop)  # fmt: skip
+            for number, clip in enumerate(footage.clips):
+                label = f"cut {name}, clip {number + 1} of {len(footage.clips)}"
+                cut_clip(folder, number, clip, file.parent, name, size, manager,
+                         progress=partial(progress, label), stop=stop)  # fmt: skip
+    ranks.wait()
     roles = {name: read_crops(work / "crops" / name, roles=[name]).roles[name] for name in people}
     crops = CropSet(size, False, roles)
     base = find_model(recipe.base) if recipe.base else None
     comb = train(
-        _trainer(recipe, crops, base, device),
+        _trainer(recipe, crops, base, device, ranks),
         work / "training",
         stop=stop,
         progress=lambda done, total, _: progress("train", done, total),
     ).cpu()
+    if not ranks.first:
+        ranks.wait()
+        return find_model(out)
     trained = tuple(
         person.model_copy(update={"net_mean": net_mean(crops, name)})
         for name, person in people.items()
@@ -166,7 +196,27 @@ def run(
         negative_results=("no truth exists for footage: nothing was measured",),
         personas=personas,
     )
-    return save_model(out, card, comb.state_dict())
+    stored = save_model(out, card, comb.state_dict())
+    ranks.wait()
+    return stored
+
+
+def _person(name: str, footage: PersonaFootage, sets: Sequence[FaceSet]) -> Persona:
+    """The persona as the recipe says, else as its first set does. Raises JobError for sets of
+    another persona."""
+    for found in sets:
+        if found.persona.id != name:
+            raise JobError("the face set is of another persona", got=found.persona.id, wanted=name,
+                           file=found.folder)  # fmt: skip
+    if sets and not footage.synthetic and footage.consent is None:
+        said = footage.description or sets[0].persona.description
+        return sets[0].persona.model_copy(update={"description": said})
+    return Persona(
+        id=name,
+        synthetic=footage.synthetic,
+        consent=footage.consent,
+        description=footage.description,
+    )
 
 
 def cut_clip(
@@ -247,14 +297,22 @@ def _around(back: Array, side: int) -> Box:
 
 
 def _trainer(
-    recipe: FootageRecipe, crops: CropSet, base: StoredModel | None, device: str
+    recipe: FootageRecipe, crops: CropSet, base: StoredModel | None, device: str, ranks: Ranks
 ) -> CombTrainer:
     if base is None:
-        return CombTrainer(recipe.training, crops, tuple(recipe.personas), device)
+        start = comb_to_start(recipe.start)
+        names = tuple(recipe.personas)
+        return CombTrainer(recipe.training, crops, names, device, start=start, ranks=ranks)
     comb = load_net(base.card, base.folder, device="cpu")
     if not isinstance(comb, Comb):
         raise JobError("the base is no comb", got=base.card.network)
     (persona,) = recipe.personas
     return PersonaTrainer(
-        recipe.training, crops, comb, persona, like=recipe.like or None, device=device
+        recipe.training,
+        crops,
+        comb,
+        persona,
+        like=recipe.like or None,
+        device=device,
+        ranks=ranks,
     )

@@ -66,6 +66,13 @@ class CombTraining(Settings):
     jitter: Jitter = Field(default=Jitter(), description="How crops are moved and dressed.")
     refinement: Refinement | None = Field(default=None, description="What follows, if anything.")
     half: bool = Field(default=True, description="bfloat16 autocast.")
+    recompute_from: int = Field(
+        default=9,
+        ge=0,
+        le=9,
+        description="Levels from here on compute activations again in the backward pass: slower, "
+        "in far less memory. 9 for none.",
+    )
     seed: int = Field(default=0, ge=0, description="Of weights, draws and order.")
 
     def level_iterations(self, level: int) -> int:
