@@ -45,8 +45,8 @@ from vfxswap.render import Event, Failure, Report, Written
 from vfxswap.render.plan import Unit
 
 AHEAD = 2
-"""Tasks given out for each worker: one in hand, one next. Few, so that a worker that comes late
-finds work, and that few are suspected when one dies."""
+"""Tasks given out for each worker: one in hand, one that reads ahead. Few, so that a worker that
+comes late finds work, and that few are suspected when one dies."""
 LOOK_S = 1.0
 """Seconds between looks at the workers."""
 UNHEARD = 3
@@ -251,7 +251,7 @@ class Cluster:
         if not task.frames:
             raise VfxSwapError("the processes that prepare the shot die")
         left = self._untold(task.frames)
-        if len(left) > 1:
+        if len(task.frames) > 1:  # a chunk beside it may have been the guilty one
             self._waiting.extendleft((frame,) for frame in reversed(left))
             return
         for frame in left:

@@ -9,7 +9,8 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,13 @@ class Order:
 
 
 class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
-    """Renders chunks in a worker process, one at a time. A job stays open from one chunk to the
-    next, networks from one job to the next."""
+    """Renders chunks in a worker process. A job stays open from one chunk to the next, networks
+    from one job to the next.
+
+    One chunk computes at a time; the next of the same job may read ahead meanwhile, and the one
+    before it write. A chunk of one frame has the process to itself, since that is how a frame
+    that ends its process is found.
+    """
 
     name = NAME
 
@@ -86,30 +92,40 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
         self._nets = Nets()
         self._session: tuple[str, Session] | None = None
         self._cancels: dict[str, threading.Event] = {}
+        self._door, self._computing = threading.Lock(), threading.Lock()
+        self._inside, self._left = 0, threading.Condition()
         if threading.current_thread() is threading.main_thread():
             # Ctrl-C reaches the whole group; whoever submitted says when to stop.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def prepare(self, order: Order, tell: Callable[[Event], None]) -> None:
+    def prepare(
+        self, order: Order, tell: Callable[[Event], None], begin: Callable[[], None]
+    ) -> None:
         """Does what needs the whole shot, on disk."""
         from vfxswap.render import prepare_shot
 
-        prepare_shot(
-            order.job,
-            device=order.device,
-            precision=order.precision,
-            threads=order.threads or self._threads,
-            progress=tell,
-            cancel=self._cancel(order.id),
-            nets=self._nets,
-        )
+        with self._alone():
+            begin()
+            prepare_shot(
+                order.job,
+                device=order.device,
+                precision=order.precision,
+                threads=order.threads or self._threads,
+                progress=tell,
+                cancel=self._cancel(order.id),
+                nets=self._nets,
+            )
 
     def render(
-        self, order: Order, frames: Sequence[int], tell: Callable[[Event], None]
+        self,
+        order: Order,
+        frames: Sequence[int],
+        tell: Callable[[Event], None],
+        begin: Callable[[], None],
     ) -> list[Event]:
-        """Renders frames; every file of theirs that was reached has its event. An error that
-        nobody foresaw costs the one frame that raises it. Raises what `render.render` raises."""
-        session = self._opened(order)
+        """Renders frames; every file of theirs that was reached has its event. `begin` is called
+        when the first is about to be computed. An error that nobody foresaw costs the one frame
+        that raises it. Raises what `render.render` raises."""
         events: list[Event] = []
 
         def listen(event: Event) -> None:
@@ -117,7 +133,8 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
                 events.append(event)
             tell(event)
 
-        self._rendered(session, order, frames, listen)
+        with self._entered(order, alone=len(frames) == 1) as session:
+            self._rendered(session, order, frames, listen, _Turn(self._computing, begin))
         return events
 
     def stop(self, order_id: str) -> None:
@@ -136,6 +153,7 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
         order: Order,
         frames: Sequence[int],
         listen: Callable[[Event], None],
+        turn: _Turn,
     ) -> None:
         from vfxswap.render import Event
 
@@ -153,6 +171,7 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
                 overwrite=order.overwrite,
                 progress=mark,
                 cancel=self._cancel(order.id),
+                turn=turn,
             )
         except VfxSwapError:
             raise
@@ -162,7 +181,7 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
             alone = list(dict.fromkeys(unit.frame for unit in left))
             if len(frames) > 1:
                 for frame in alone:
-                    self._rendered(session, order, [frame], listen)
+                    self._rendered(session, order, [frame], listen, turn)
                 return
             for unit in left:
                 failure = VfxSwapError(
@@ -173,6 +192,36 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
                 leave_failure(order.job, unit, failure)
                 said = (unit.frame, unit.view, str(failure))
                 listen(Event("render", "failed", 0, 0, *said, error=failure))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else is inside, nor comes in."""
+        with self._door:
+            self._wait_until_empty()
+            yield
+
+    @contextmanager
+    def _entered(self, order: Order, *, alone: bool) -> Iterator[Session]:
+        """Inside with the order's session, which is opened when nobody else is."""
+        with self._door:
+            if alone or self._session is None or self._session[0] != order.id:
+                self._wait_until_empty()
+            session = self._opened(order)
+            if alone:
+                yield session
+                return
+            with self._left:
+                self._inside += 1
+        try:
+            yield session
+        finally:
+            with self._left:
+                self._inside -= 1
+                self._left.notify_all()
+
+    def _wait_until_empty(self) -> None:
+        with self._left:
+            self._left.wait_for(lambda: self._inside == 0)
 
     def _opened(self, order: Order) -> Session:
         if self._session is None or self._session[0] != order.id:
@@ -194,23 +243,40 @@ class Engine(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
         return self._cancels.setdefault(order_id, threading.Event())
 
 
+class _Turn(AbstractContextManager[None]):
+    """A lock that tells, the first time, that it is held."""
+
+    def __init__(self, lock: threading.Lock, begin: Callable[[], None]) -> None:
+        self._lock, self._begin = lock, begin
+        self._begun = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if not self._begun:
+            self._begun = True
+            self._begin()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def prepare_task(order: Order, key: str) -> list[Event]:
     """Task: `Engine.prepare`. Returns its events."""
-    engine, tell = _at_work(order, key)
+    engine, tell, begin = _at_work(order, key)
     events: list[Event] = []
 
     def listen(event: Event) -> None:
         events.append(event)
         tell(event)
 
-    engine.prepare(order, listen)
+    engine.prepare(order, listen, begin)
     return events
 
 
 def render_task(order: Order, key: str, frames: Sequence[int]) -> list[Event]:
     """Task: `Engine.render`."""
-    engine, tell = _at_work(order, key)
-    return engine.render(order, frames, tell)
+    engine, tell, begin = _at_work(order, key)
+    return engine.render(order, frames, tell, begin)
 
 
 def stop_order(order_id: str, dask_worker: Any) -> None:
@@ -231,10 +297,12 @@ def leave_failure(job: Job, unit: Unit, error: VfxSwapError) -> None:
         write_failure(unit, error, {"host": socket.gethostname()})
 
 
-def _at_work(order: Order, key: str) -> tuple[Engine, Callable[[Event], None]]:
-    """The engine of this process, and how it tells events; tells that the task has begun."""
+def _at_work(order: Order, key: str) -> tuple[Engine, Callable[[Event], None], Callable[[], None]]:
+    """The engine of this process, how it tells events, and that the task has begun."""
     worker = get_worker()
-    worker.log_event(order.topic, {"key": key, "begun": worker.address})
+
+    def begin() -> None:
+        worker.log_event(order.topic, {"key": key, "begun": worker.address})
 
     def tell(event: Event) -> None:
         if event.kind in LIVE:
@@ -242,7 +310,7 @@ def _at_work(order: Order, key: str) -> tuple[Engine, Callable[[Event], None]]:
 
     engine = worker.plugins[NAME]
     assert isinstance(engine, Engine)
-    return engine, tell
+    return engine, tell, begin
 
 
 def packed(event: Event) -> dict[str, Any]:

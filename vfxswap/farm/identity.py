@@ -39,6 +39,10 @@ DECIDING = (
 )
 """Modules that decide pixels, or what a worker is told."""
 
+SLOTS = 2
+"""Tasks that a worker takes at once: while one computes, the other reads ahead or writes what it
+computed."""
+
 _CODE, _MODEL = "vfxswap code", "vfxswap model"
 _DIGITS = 12
 
@@ -57,10 +61,10 @@ def code_tag() -> str:
 
 
 def provided() -> dict[str, float]:
-    """Tags of this process, as Dask resources: of its code, which counts the tasks that it takes
-    at once, and of every model whose weights are whole."""
+    """Tags of this process, as Dask resources, which count the tasks that it takes at once: of
+    its code, and of every model whose weights are whole."""
     whole = (stored for stored in list_models(broken=[]) if _is_whole(stored))
-    return dict.fromkeys((code_tag(), *(_model_tag(stored) for stored in whole)), 1.0)
+    return dict.fromkeys((code_tag(), *(_model_tag(stored) for stored in whole)), float(SLOTS))
 
 
 def needed(plan: Plan) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from distributed.system import MEMORY_LIMIT
 
 from vfxswap.farm.cluster import Cluster, quieten
 from vfxswap.farm.engine import Engine, Order
-from vfxswap.farm.identity import code_tag, provided
+from vfxswap.farm.identity import SLOTS, code_tag, provided
 from vfxswap.farm.nodes import ALLOWED_FAILURES, NO_PAGES, start_error
 from vfxswap.farm.security import LOOPBACK
 from vfxswap.farm.submission import Submission
@@ -112,7 +112,7 @@ def local_cluster(workers: int, *, threads: int) -> Iterator[Client]:
             started = stack.enter_context(
                 LocalCluster(
                     n_workers=workers,
-                    threads_per_worker=1,
+                    threads_per_worker=SLOTS,
                     processes=True,
                     host=LOOPBACK,
                     dashboard_address=None,

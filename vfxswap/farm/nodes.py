@@ -12,7 +12,7 @@ from distributed import Nanny, Scheduler
 
 from vfxswap.errors import JobError, VfxSwapError
 from vfxswap.farm.engine import Engine
-from vfxswap.farm.identity import provided
+from vfxswap.farm.identity import SLOTS, provided
 from vfxswap.farm.security import LOOPBACK, TlsSettings, checked_address, is_loopback, security
 
 ALLOWED_FAILURES = 1
@@ -79,7 +79,7 @@ def serve_worker(
         while True:
             async with Nanny(
                 address,
-                nthreads=1,
+                nthreads=SLOTS,
                 memory_limit=None,
                 host=host or None,
                 dashboard=False,

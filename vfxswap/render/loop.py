@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -80,7 +81,7 @@ def render(
 
 class Session:
     """A job that was opened once and renders any of its frames, as often as it is asked to, with
-    the pixels that `render` gives. For one render at a time.
+    the pixels that `render` gives. Renders in several threads take turns at computing.
 
     What changes on disk after the first render (tracks, weights, cards) is not seen.
     """
@@ -99,6 +100,7 @@ class Session:
         with torch_threads(threads), torch.inference_mode():
             self.plan = open_job(job, device=pick_device(device), precision=precision, nets=nets)
         self._prepared: tuple[Plan, Tracks | None] | None = None
+        self._preparing = threading.Lock()
 
     def render(
         self,
@@ -108,16 +110,23 @@ class Session:
         overwrite: bool = True,
         progress: Listener = silent,
         cancel: threading.Event | None = None,
+        turn: AbstractContextManager[object] | None = None,
     ) -> Report:
-        """Parameters and errors are those of `render`; the first call prepares the shot."""
+        """Parameters and errors are those of `render`; the first call prepares the shot.
+
+        `turn` is held while frames are computed: renders that share a lock overlap, one reading
+        ahead or writing what it computed while another computes.
+        """
         cancel = cancel or threading.Event()
-        with torch_threads(self._threads) as in_force, torch.inference_mode():
+        with torch.inference_mode():
             units = self.plan.units(self.plan.chosen(frames))
             job = self.plan.job
             prepare_output(units, beside=(tracks_path(job), prepared_path(job)))
-            if self._prepared is None:
-                self._prepared = prepare(self.plan, progress=progress, cancel=cancel)
-            plan, tracks = self._prepared
+            with self._preparing:
+                if self._prepared is None:
+                    with torch_threads(self._threads):
+                        self._prepared = prepare(self.plan, progress=progress, cancel=cancel)
+                plan, tracks = self._prepared
             return _Loop(
                 plan,
                 tracks,
@@ -126,8 +135,8 @@ class Session:
                 cancel,
                 skip_existing=skip_existing,
                 overwrite=overwrite,
-                threads=in_force,
-            ).run()
+                threads=self._threads or torch.get_num_threads(),
+            ).run(turn or nullcontext())
 
 
 class _ExistsError(OutputError):
@@ -179,33 +188,35 @@ class _Loop:
         self._finished = 0
         self._output_broken = threading.Event()
 
-    def run(self) -> Report:
+    def run(self, turn: AbstractContextManager[object]) -> Report:
         self._say("begin")
         reached = 0
         room = threading.BoundedSemaphore(WRITE_BEHIND)
         writes: list[Future[None]] = []
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            for unit, read in self._ahead(reader):
-                reached += 1
-                try:
-                    source = read.result()
-                    if isinstance(source, _Kept):
-                        self._skipped(unit, source)
+            pairs = self._ahead(reader)
+            with turn, torch_threads(self._threads):
+                for unit, read in pairs:
+                    reached += 1
+                    try:
+                        source = read.result()
+                        if isinstance(source, _Kept):
+                            self._skipped(unit, source)
+                            continue
+                        begun = time.perf_counter()
+                        composed = self._compute(unit, source)
+                        seconds = source.seconds + time.perf_counter() - begun
+                    except VfxSwapError as error:
+                        if error.exit_code == EXIT_BAD_JOB:
+                            raise
+                        self._failed(unit, error)
                         continue
-                    begun = time.perf_counter()
-                    composed = self._compute(unit, source)
-                    seconds = source.seconds + time.perf_counter() - begun
-                except VfxSwapError as error:
-                    if error.exit_code == EXIT_BAD_JOB:
-                        raise
-                    self._failed(unit, error)
-                    continue
-                for note in (*source.notes, *composed.notes):
-                    self._noted(unit, note)
-                room.acquire()
-                write = writer.submit(self._write, unit, composed, source, seconds)
-                write.add_done_callback(lambda _: room.release())
-                writes.append(write)
+                    for note in (*source.notes, *composed.notes):
+                        self._noted(unit, note)
+                    room.acquire()
+                    write = writer.submit(self._write, unit, composed, source, seconds)
+                    write.add_done_callback(lambda _: room.release())
+                    writes.append(write)
         for write in writes:
             write.result()
         left = self._units[reached:]
@@ -215,17 +226,27 @@ class _Loop:
         return self._report
 
     def _ahead(self, reader: ThreadPoolExecutor) -> Iterator[tuple[Unit, Future[_Input | _Kept]]]:
-        """Units with their pending reads, as long as nothing says stop."""
+        """Units with their pending reads, as long as nothing says stop; the first are read at
+        once, before they are asked for."""
         waiting: deque[tuple[Unit, Future[_Input | _Kept]]] = deque()
         units = iter(self._units)
-        while not (self._cancel.is_set() or self._output_broken.is_set()):
+
+        def fill() -> None:
             while len(waiting) <= READ_AHEAD and (unit := next(units, None)) is not None:
                 waiting.append((unit, reader.submit(self._read, unit)))
-            if not waiting:
-                return
-            yield waiting.popleft()
-        for _, read in waiting:
-            read.cancel()
+
+        def pairs() -> Iterator[tuple[Unit, Future[_Input | _Kept]]]:
+            while not (self._cancel.is_set() or self._output_broken.is_set()):
+                fill()
+                if not waiting:
+                    return
+                yield waiting.popleft()
+            for _, read in waiting:
+                read.cancel()
+
+        if not self._cancel.is_set():
+            fill()
+        return pairs()
 
     def _read(self, unit: Unit) -> _Input | _Kept:
         """A unit's plate and mattes, unless its file is complete already."""
