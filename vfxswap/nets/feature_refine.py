@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from vfxswap.nets.features import FeatureNet
 
-RATE = 0.05
+RATE = 0.1
 """Step of the optimiser, in coefficients, whose usual size is 1."""
-KEPT = 0.002
+KEPT = 1e-5
 """Weight that holds coefficients near the encoder's: far from them edits come out wrong."""
 _SCALES = 3
 

@@ -208,21 +208,25 @@ def _step(
     chosen = rng.choice(indices, training.crops)
     draw = data.moved(chosen, rng, reach_px=training.reach_px, mirror=training.mirror)
     grain = seeded(training.seed, 1, iteration)
-    crops = dressed(draw.crops, _GRAIN, grain).to(device)
-    target, labels = target_of(draw).to(device), draw.labels.to(device)
-    weight = weights[labels][:, None]
-    _, generated = _generated(learner.net, crops)
-    picture = generated.picture
-    losses = {"pixels": ((picture - target).abs() * weight).mean()}
-    losses["structure"] = training.structure * (1 - ms_ssim(picture, target, weight=weight).mean())
-    losses["parts"] = training.parts * _reading(learner, generated, labels, weights)
-    fakes, reals = [picture], [target]
+    crops, target, labels = dressed(draw.crops, _GRAIN, grain), target_of(draw), draw.labels
+    batch = None
     if edits is not None:
-        made = _edited(learner.net, edits.drawn(rng, training.edit_pairs, device), training)
-        losses["edits"] = training.edits * made.loss
-        fakes.append(made.picture)
-        reals.append(made.truth)
-    fake, real = torch.cat(fakes), torch.cat(reals)
+        batch = edits.drawn(rng, training.edit_pairs)
+        crops = torch.cat([crops, batch.source, batch.reference])
+        target = torch.cat([target, batch.target, batch.reference_target])
+        labels = torch.cat([labels, batch.memberships.argmax(1)])
+    crops, target, labels = crops.to(device), target.to(device), labels.to(device)
+    weight = weights[labels][:, None]
+    sigma, generated = _generated(learner.net, crops)
+    fake, real = generated.picture, target
+    losses = {"pixels": ((fake - target).abs() * weight).mean()}
+    losses["structure"] = training.structure * (1 - ms_ssim(fake, target, weight=weight).mean())
+    losses["parts"] = training.parts * _reading(learner, generated, labels, weights)
+    if batch is not None:
+        batch = Edits(*(each.to(device) for each in batch))
+        error, moved = _edited(learner.net, batch, sigma, generated, training)
+        losses["edits"] = training.edits * error
+        fake, real = torch.cat([fake, moved]), torch.cat([real, batch.truth])
     if training.critic > 0:
         learner.critic.requires_grad_(False)
         losses["critic"] = training.critic * F.softplus(-learner.critic(fake)).mean()
@@ -249,22 +253,17 @@ def _reading(learner: Learner, generated: Generated, labels: Tensor, weights: Te
     return F.cross_entropy(logits, small, weight=weights)
 
 
-class _Made:
-    """Transfers of a batch: their loss, their pictures and the truth's."""
+def _edited(
+    net: FeatureNet, batch: Edits, sigma: Tensor, plain: Generated, training: FeatureTraining
+) -> tuple[Tensor, Tensor]:
+    """The loss of transfers against truth, and their pictures: what they change, against what the
+    rendering changed. The region of the feature counts as much as all the rest does twice.
 
-    def __init__(self, loss: Tensor, picture: Tensor, truth: Tensor) -> None:
-        self.loss, self.picture, self.truth = loss, picture, truth
-
-
-def _edited(net: FeatureNet, batch: Edits, training: FeatureTraining) -> _Made:
-    """Transfers against truth: what they change, against what the rendering changed.
-
-    Where the rendering changed much, errors count as much as all the rest of the picture does.
+    `sigma` and `plain` end with those of the batch's sources, then references.
     """
     count = len(batch.source)
-    sigma, plain = _generated(net, torch.cat([batch.source, batch.reference]))
-    source, reference = sigma[:count], sigma[count:]
-    maps = channel_map(plain.activations, batch.memberships)
+    sources, references = slice(-2 * count, -count), slice(-count, None)
+    maps = channel_map([a[-2 * count :] for a in plain.activations], batch.memberships)
     q = interpolation_vector(
         pair_map(maps[:count], maps[count:]),
         temperature=training.temperature,
@@ -272,15 +271,13 @@ def _edited(net: FeatureNet, batch: Edits, training: FeatureTraining) -> _Made:
     )
     chosen = q[torch.arange(count, device=q.device), batch.feature]
     with torch.autocast(sigma.device.type, torch.bfloat16):
-        moved = net.generate(transferred(source, reference, chosen)).picture
+        moved = net.generate(transferred(sigma[sources], sigma[references], chosen)).picture
     moved = moved.float()
-    change = moved - plain.picture[:count]
-    error = (change - batch.change).abs().mean(1, keepdim=True)
+    error = (moved - plain.picture[sources] - batch.change).abs().mean(1, keepdim=True)
     region = batch.region
     inside = (error * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp_min(1)
     outside = (error * (1 - region)).mean((1, 2, 3))
-    own = (plain.picture[:count] - batch.target).abs().mean()
-    return _Made(inside.mean() + 2 * outside.mean() + 0.5 * own, moved, batch.truth)
+    return (inside + 2 * outside).mean(), moved
 
 
 def _judged(

@@ -38,13 +38,15 @@ def shard_file(folder: Path, shard: int) -> Path:
 
 class Edits(NamedTuple):
     """A batch: crops [B, 3, S, S] normalised, `source` and `reference` as the encoder sees them,
-    `target` and `truth` (source, and source with the feature) before the neutral background;
+    `target`, `reference_target` and `truth` (the source with the feature) before the neutral
+    background;
     `change` is truth less target. `memberships` [2B, K, S, S] of sources, then references;
     `feature` [B] the row of K, `region` [B, 1, S, S] 1 where it shows."""
 
     source: Tensor
     reference: Tensor
     target: Tensor
+    reference_target: Tensor
     truth: Tensor
     change: Tensor
     memberships: Tensor
@@ -82,9 +84,9 @@ class EditSet:
         held_out = self.tensors["identity"].numpy() % HELD_OUT_EVERY == 0
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
-    def drawn(self, rng: np.random.Generator, count: int, device: torch.device) -> Edits:
+    def drawn(self, rng: np.random.Generator, count: int) -> Edits:
         """A random batch of those to train on."""
-        return self.batch(rng.choice(self.split()[0], count), device)
+        return self.batch(rng.choice(self.split()[0], count))
 
     def batch(self, indices: NDArray[np.int64], device: torch.device | str = "cpu") -> Edits:
         """These transfers."""
@@ -95,12 +97,21 @@ class EditSet:
         matte = t["reference_matte"][:, None].float() / 255
         reference = normalise(t["reference"].float(), matte)[0]
         target = torch.where((t["labels"] == BACKGROUND)[:, None], 0.5, source)
+        guide = torch.where((t["reference_labels"] == BACKGROUND)[:, None], 0.5, reference)
         truth = torch.where((t["truth_labels"] == BACKGROUND)[:, None], 0.5, truth)
         labels = torch.cat([t["labels"], t["reference_labels"]]).long()
         memberships = F.one_hot(labels, len(self.parts)).movedim(-1, 1).float()
         region = t["region"][:, None].float()
         change = (truth - target) * region
         found = Edits(
-            source, reference, target, truth, change, memberships, t["feature"].long(), region
+            source,
+            reference,
+            target,
+            guide,
+            truth,
+            change,
+            memberships,
+            t["feature"].long(),
+            region,
         )
         return Edits(*(each.to(device) for each in found))
