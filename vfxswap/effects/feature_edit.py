@@ -42,11 +42,14 @@ class Seen(NamedTuple):
 
 class Edit(NamedTuple):
     """The generator's pictures [1, 3, S, S] before and after, normalised as crops are; `regions`
-    [1, F, S, S] in 0…1 are where each of the features shows in either of them."""
+    [1, F, S, S] in 0…1 are where each of the features shows in either of them. `new` and `gone`
+    [1, 1, S, S] in 0…1 are where the object is after but was not before, and the reverse."""
 
     before: Tensor
     after: Tensor
     regions: Tensor
+    new: Tensor
+    gone: Tensor
 
 
 ChannelVectors = Callable[[Seen, Seen, Sequence[str]], list[Tensor]]
@@ -102,7 +105,15 @@ def edit(
     after = net.memberships(generated.activations)
     both = torch.maximum(source.memberships, after)
     regions = torch.cat([_region(net, both, feature) for feature in features], 1)
-    return Edit(source.generated.picture, generated.picture, regions * border(net.size, regions))
+    inside = border(net.size, regions)
+    spread = _background(net, source.memberships) - _background(net, after)
+    return Edit(
+        source.generated.picture,
+        generated.picture,
+        regions * inside,
+        new=spread.clamp_min(0),
+        gone=(-spread).clamp_min(0),
+    )
 
 
 def border(size: int, like: Tensor) -> Tensor:
@@ -116,12 +127,20 @@ def _region(net: FeatureNet, memberships: Tensor, feature: str) -> Tensor:
     """[1, 1, S, S] in 0…1; that of the pose is the whole object."""
     names = net.feature_names
     if feature != POSE:
-        place = memberships[:, names.index(feature)][:, None]
-    elif BACKGROUND in names:
-        others = [k for k, name in enumerate(names) if name != BACKGROUND]
-        place = memberships[:, others].amax(1, keepdim=True)
-    else:
-        place = torch.ones_like(memberships[:, :1])
-    # A place of the clustered layer is a few pixels wide: a ramp of its width, not a staircase.
+        return _enlarged(net, memberships[:, names.index(feature)][:, None])
+    others = [k for k, name in enumerate(names) if name != BACKGROUND]
+    return _enlarged(net, memberships[:, others].amax(1, keepdim=True))
+
+
+def _background(net: FeatureNet, memberships: Tensor) -> Tensor:
+    """[1, 1, S, S] in 0…1: what is not the object; 0 where the model does not tell."""
+    if BACKGROUND not in net.feature_names:
+        return memberships.new_zeros(1, 1, net.size, net.size)
+    return _enlarged(net, memberships[:, net.feature_names.index(BACKGROUND)][:, None])
+
+
+def _enlarged(net: FeatureNet, place: Tensor) -> Tensor:
+    """A plane at the size of the clustered layer in the crop: a place is a few pixels wide, and
+    becomes a ramp of that width instead of a staircase."""
     soft = F.interpolate(place, size=(net.size,) * 2, mode="bilinear", align_corners=False)
     return soft.clamp(0, 1)

@@ -42,7 +42,7 @@ from vfxswap.nets.parsing import ParsingNet
 from vfxswap.ops.blend import multiband_blend
 from vfxswap.ops.convert import to_pixels
 from vfxswap.ops.matte import feather_inwards, grow
-from vfxswap.ops.normalise import GAIN
+from vfxswap.ops.normalise import GAIN, denormalise
 from vfxswap.settings import Settings
 
 __all__ = ["Features", "FeaturesSettings"]
@@ -162,7 +162,14 @@ class Features:
         features; and the regions [1, F, s, s] of `wanted.amounts`."""
         vectors = self.vectors(wanted)
         made = edit(self._net, source, self._reference, wanted.amounts, vectors=vectors)
-        step = resized((made.after - made.before) / GAIN, crop.size)
+        step = (made.after - made.before) / GAIN
+        if bool((made.new > 0).any()):
+            # Where there was background a difference would add the face to it.
+            _, mean, _ = crop.seen(self._net.size)
+            whole = denormalise(made.after, mean) - crop.crop(self._net.size)
+            step = torch.lerp(step, whole, made.new)
+        # What is behind a face nobody knows: there the plate stays.
+        step = resized(step * (1 - made.gone), crop.size)
         return step, resized(made.regions, crop.size).clamp(0, 1)
 
     def vectors(self, wanted: FeaturesSettings) -> ChannelVectors:
