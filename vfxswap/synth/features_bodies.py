@@ -56,7 +56,7 @@ class BodyPictures(Settings):
     """Which bodies are rendered."""
 
     seed: int = Field(default=801, ge=0, description="Seed of performers, poses, light.")
-    shards: int = Field(default=10, ge=1, description="Files of crops.")
+    shards: int = Field(default=5, ge=1, description="Files of crops.")
     crops_per_shard: int = Field(default=200, ge=1, description="Crops in a file.")
     crops_each: int = Field(default=4, ge=1, description="Crops of a performer, one after another.")
     crop_size: int = Field(default=64, ge=16, description="Side of the crops.")
