@@ -99,7 +99,7 @@ def guided_rows(
     place = torch.device(device)
     rows = [machine(place)]
     pair, estimator = _installed("guided", GuidedPair, place), _installed(
-        "guided-estimates", GuidedEstimator, place
+        "guided_estimator", GuidedEstimator, place
     )  # fmt: skip
     with torch.inference_mode():
         scenes = []
@@ -139,7 +139,7 @@ def lens_rows(scenes: Sequence[Scene], pair: GuidedPair | None) -> list[Row]:
     rows: list[Row] = []
     makers: dict[str, Callable[[Scene, Glasses, Mapping[str, float], bool], Tensor]] = {
         "doing nothing": lambda s, g, v, removed: torch.zeros(1, 2, SIZE, SIZE),
-        "thin lens": lambda s, g, v, removed: field(g, lens_of(v), removed=removed),
+        "lens on the mean head": lambda s, g, v, removed: field(g, lens_of(v), removed=removed),
     }
     if pair is not None:
         makers["network"] = lambda s, g, v, removed: _network_field(pair, s, g, v, removed)
@@ -204,7 +204,7 @@ def light_rows(scenes: Sequence[Scene], pair: GuidedPair | None) -> list[Row]:
             gain, offset = by_surface(head_pose(each.face.points), _pixels(SIZE), values)
             made["surface of the mean head"] = plain * gain + offset
             if pair is not None:
-                gain, offset = by_network(pair, crop.target, values)
+                gain, offset = by_network(pair, crop.target, values, matrix=crop.matrix)
                 back = crop.back(torch.cat([gain, offset], 1), each.frame.data_window)
                 made["network"] = plain * back[:, :3] + back[:, 3:]
             for name, picture in made.items():

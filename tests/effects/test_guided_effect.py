@@ -52,7 +52,7 @@ class Shelf:
         return LoadedNet(_card(), self.pair)
 
     def for_stage(self, stage: str) -> LoadedNet:
-        assert stage == "guided-estimates"
+        assert stage == "guided_estimator"
         return LoadedNet(_card(), self.estimator)
 
     def picture(self, file: str) -> Pixels:

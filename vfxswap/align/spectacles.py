@@ -16,8 +16,14 @@ import numpy as np
 from vfxswap.align.head import HeadPose, met, surface_depth
 from vfxswap.geometry import Array
 
-VERTEX_MM: Final = 12.7
-"""From the cornea to the middle of the lens (its back vertex usually lies 12 from it)."""
+VERTEX_MM: Final = 12.0
+"""From the cornea to the lens's back vertex."""
+TILT: Final = 0.105
+"""Slope of the lens plane (6°): its top leans away from the brows."""
+_BASE_CURVE_DPT: Final = 6.0
+_INDEX: Final = 1.5
+_CENTRE_MM: Final = 1.5
+_EDGE_MM: Final = 22.0
 RIGHT, LEFT = -1, 1
 """The subject's right lens lies at negative x."""
 
@@ -72,9 +78,20 @@ class Lens:
         """Whether it moves anything."""
         return bool(self.sphere or self.cylinder or self.prism)
 
+    @property
+    def shape_factor(self) -> float:
+        """How much nearer to the axis a ray leaves the lens than it came in, t·F1 / n, by the
+        front's power F1 (Vogel's rule) and the thickness t of a lens with a usable edge (Jalie,
+        *Ophthalmic Lenses and Dispensing*)."""
+        powers = (self.sphere, self.sphere + self.cylinder)
+        mean = sum(powers) / 2
+        front = max(0.5, _BASE_CURVE_DPT + (mean if mean > 0 else mean / 2))
+        bulge = max(*powers, 0.0) * _EDGE_MM**2 / (2000 * (_INDEX - 1))
+        return (_CENTRE_MM + bulge) / 1000 * front / _INDEX
+
     def deflection(self, x: Array, y: Array, side: int) -> tuple[Array, Array]:
         """Change of slope (millimetres to the side a millimetre towards the face) of the ray
-        through (x, y) of the lens at `side`."""
+        that leaves the lens at `side` in (x, y)."""
         turn, base = np.radians(self.axis_deg), np.radians(self.prism_base_deg)
         across = np.array([np.sin(turn), np.cos(turn)])  # y counts down
         from_x, from_y = (x - side * self.pd_mm / 2) / 1000, y / 1000
@@ -146,6 +163,20 @@ def arm_outline(shape: str, side: int, pose: HeadPose, *, scale: float = 1.0) ->
     return pose.project(np.concatenate([edge - half, (edge + half)[::-1]]))
 
 
+def in_lens_plane(flat: Array) -> Array:
+    """Head points [..., 3] of points [..., 2] of the lens plane."""
+    return np.concatenate([flat, VERTEX_MM - TILT * flat[..., 1:2]], -1)
+
+
+def on_lens_plane(pose: HeadPose, pixels: Array) -> Array:
+    """Head points [..., 3] of the lens plane that are seen at plate pixels [..., 2]."""
+    origin = pose.project(np.array([0.0, 0.0, VERTEX_MM]))
+    steps = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, -TILT]])
+    ahead = (pose.project(steps + np.array([0.0, 0.0, VERTEX_MM])) - origin).T
+    flat: Array = (pixels - origin) @ np.linalg.inv(ahead).T
+    return in_lens_plane(flat)
+
+
 def seen_through(
     pixels: Array, lens: Lens, side: int, pose: HeadPose, *, removed: bool = False
 ) -> Array:
@@ -163,12 +194,14 @@ def seen_through(
 
 
 def _through(pixels: Array, lens: Lens, side: int, pose: HeadPose) -> Array:
-    at = pose.onto_plane(pixels, VERTEX_MM)
+    at = on_lens_plane(pose, pixels)
     ahead = pose.to_camera
     slopes = np.broadcast_to(-ahead[:2] / ahead[2], at[..., :2].shape)
-    bent = np.stack(lens.deflection(at[..., 0], at[..., 1], side), -1)
+    centre = np.array([side * lens.pd_mm / 2, 0.0, 0.0])
+    leaving = at - lens.shape_factor * (at - centre) * [1.0, 1.0, 0.0]
+    bent = np.stack(lens.deflection(leaving[..., 0], leaving[..., 1], side), -1)
     # Without a lens the same two steps give the pixel back but for rounding: the rest is the lens.
-    return pixels + pose.project(met(at, slopes + bent)) - pose.project(met(at, slopes))
+    return pixels + pose.project(met(leaving, slopes + bent)) - pose.project(met(at, slopes))
 
 
 def _hidden(points: Array, pose: HeadPose) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

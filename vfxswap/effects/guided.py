@@ -56,7 +56,7 @@ from vfxswap.settings import Settings
 
 __all__ = ["Guided", "GuidedSettings"]
 
-ESTIMATES = "guided-estimates"
+ESTIMATES = "guided_estimator"
 """The stage of models that estimate."""
 LIGHT_CROP = 128
 """Side of the crop in which light is made without a network."""
@@ -330,7 +330,7 @@ def _lit(
     pair: GuidedPair, crop: Alignment, box: Box, values: Mapping[str, float]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gain, offset [1, 3, h, w] and where light is made [1, 1, h, w] over `box`."""
-    gain, offset = by_network(pair, crop.target, values)
+    gain, offset = by_network(pair, crop.target, values, matrix=crop.matrix)
     ramp = edge_ramp(crop.size).to(gain)
     planes = torch.cat([(gain - 1) * ramp, offset * ramp, ramp], 1)
     back = crop.back(planes, box)

@@ -16,10 +16,11 @@ from vfxswap.align.head import HeadPose
 from vfxswap.align.spectacles import (
     LEFT,
     RIGHT,
-    VERTEX_MM,
     Lens,
     arm_outline,
     bridge_outline,
+    in_lens_plane,
+    on_lens_plane,
     rim_outline,
     rim_width,
     seen_through,
@@ -68,7 +69,7 @@ def glasses_box(pose: HeadPose, shape: str, scale: float) -> Box:
     corners = []
     for side in SIDES:
         rim = rim_outline(shape, side, scale=scale, grown_mm=rim_width(shape) + _REACH_MM)
-        corners.append(pose.project(_in_lens_plane(rim)))
+        corners.append(pose.project(in_lens_plane(rim)))
         arm = arm_outline(shape, side, pose, scale=scale)
         corners += [] if arm is None else [arm]
     points = np.concatenate(corners)
@@ -96,7 +97,7 @@ def drawn(
         if arm is not None:
             solid.append(polygon_matte(arm - [box.x, box.y], (box.height, box.width)))
     alpha = torch.cat(solid, 1).amax(1, keepdim=True) * (1 - lenses.amax(1, keepdim=True))
-    at = pose.onto_plane(_centres(box), VERTEX_MM)
+    at = on_lens_plane(pose, _centres(box))
     paint = torch.tensor(color).view(1, 3, 1, 1) * _tone(at, pattern)
     return Glasses(
         box,
@@ -123,8 +124,8 @@ def pictured(
 
     # Corners of a picture's pixel grid on the plate give its affine map.
     def place(x: float, y: float) -> Array:
-        at = np.array([(x - middle[0]) * step, (y - middle[1]) * step + 1.5 * scale, VERTEX_MM])
-        return pose.project(at)
+        flat = np.array([(x - middle[0]) * step, (y - middle[1]) * step + 1.5 * scale])
+        return pose.project(in_lens_plane(flat))
 
     origin = place(0, 0)
     forward = np.stack([place(1, 0) - origin, place(0, 1) - origin, origin], 1)
@@ -137,7 +138,7 @@ def pictured(
     alpha = laid[:, 3:4].clamp(0, 1)
     alpha = torch.where(alpha < 2e-3, 0, alpha)
     lenses = laid[:, 4:].clamp(0, 1)
-    at = pose.onto_plane(_centres(box), VERTEX_MM)
+    at = on_lens_plane(pose, _centres(box))
     outline = rim_outline(shape, RIGHT, scale=scale)
     if not opening.any():
         lenses = torch.cat(
@@ -227,12 +228,8 @@ def _centres(box: Box) -> Array:
     return np.stack(np.meshgrid(x, y), -1)
 
 
-def _in_lens_plane(outline: Array) -> Array:
-    return np.concatenate([outline, np.full((len(outline), 1), VERTEX_MM)], 1)
-
-
 def _filled(outline: Array, pose: HeadPose, box: Box) -> Tensor:
-    points = pose.project(_in_lens_plane(outline)) - [box.x, box.y]
+    points = pose.project(in_lens_plane(outline)) - [box.x, box.y]
     return polygon_matte(points, (box.height, box.width))
 
 

@@ -26,11 +26,18 @@ def lit(values: Mapping[str, float]) -> bool:
 
 
 def by_network(
-    pair: GuidedPair, crop: Tensor, values: Mapping[str, float]
+    pair: GuidedPair, crop: Tensor, values: Mapping[str, float], *, matrix: Array
 ) -> tuple[Tensor, Tensor]:
     """Gain and offset [1, 3, S, S], scene-linear, of the lights alone on a crop [1, 3, S, S] in
-    net space."""
+    net space; `matrix` [2, 3] maps plate pixels to it."""
     only = {name: value for name, value in values.items() if name.startswith("light")}
+    # Lights stand as one sees the plate, networks see an upright face.
+    turn = np.arctan2(-matrix[0, 1], matrix[1, 1])
+    cos, sin = float(np.cos(turn)), float(np.sin(turn))
+    for light in LIGHTS:
+        x, down = values[f"{light}_x"], -values[f"{light}_y"]
+        only[f"{light}_x"] = cos * x - sin * down
+        only[f"{light}_y"] = -(sin * x + cos * down)
     area = torch.ones(1, 1, *crop.shape[-2:], device=crop.device)
     guided = pair.add(crop, vectors([only]).to(crop.device), area)
     return guided.gain, guided.offset
