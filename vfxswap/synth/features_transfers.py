@@ -3,10 +3,9 @@ other's (`feature_truth.with_feature`), as `train.features_edits` reads them."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save
 
-from vfxswap.errors import CancelledError
 from vfxswap.files import write_atomically
 from vfxswap.settings import Settings
 from vfxswap.synth.crops import crop_sample, face_camera, random_state
@@ -25,8 +23,8 @@ from vfxswap.synth.features_pictures import (
     Crop,
     aligned,
     alignment,
-    one_thread,
 )
+from vfxswap.synth.features_shards import Order, missing, render_missing
 from vfxswap.synth.head import head_asset
 from vfxswap.synth.identity import Identity
 from vfxswap.synth.light import random_rig
@@ -54,12 +52,6 @@ class FaceTransfers(Settings):
     crop_size: int = Field(default=64, ge=8, description="Side of the aligned crops.")
 
 
-class _Order(NamedTuple):
-    folder: Path
-    shard: int
-    transfers: FaceTransfers
-
-
 def render_transfers(
     folder: Path,
     transfers: FaceTransfers,
@@ -74,25 +66,26 @@ def render_transfers(
     performers' extra, CancelledError when `stop()` turns true; whole shards are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = range(transfers.shards)
-    orders = [_Order(folder, k, transfers) for k in wanted if not shard_file(folder, k).exists()]
+    orders = missing(folder, transfers, transfers.shards, shard_file)
     if not orders:
         return
     head_asset()
-    done = transfers.shards - len(orders)
-    # Spawned, not forked: torch and warp keep threads that a fork would lose.
-    with multiprocessing.get_context("spawn").Pool(processes, initializer=one_thread) as pool:
-        for _ in pool.imap_unordered(_render_shard, orders):
-            done += 1
-            progress(done, transfers.shards)
-            if stop():
-                raise CancelledError(f"rendering stopped after {done} of {transfers.shards} shards")
+    render_missing(
+        _render_shard,
+        orders,
+        total=transfers.shards,
+        processes=processes,
+        progress=progress,
+        stop=stop,
+    )
 
 
-def _render_shard(order: _Order) -> int:
+def _render_shard(order: Order) -> int:
+    settings = order.settings
+    assert isinstance(settings, FaceTransfers)
     rows: list[dict[str, NDArray[Any]]] = []
-    for pair in range(order.transfers.pairs_per_shard):
-        rows += _pair(order.transfers, order.shard, pair)
+    for pair in range(settings.pairs_per_shard):
+        rows += _pair(settings, order.shard, pair)
     # safetensors writes memory as it lies.
     tensors = {
         name: np.ascontiguousarray(np.stack([row[name] for row in rows])) for name in rows[0]
