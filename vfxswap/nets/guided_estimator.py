@@ -61,12 +61,14 @@ class Estimate(NamedTuple):
 
 class Raw(NamedTuple):
     """Outputs as they are trained: `worn` [B] logit, `area` [B, 1, S, S] logits, `values` and
-    `log_error` [B, 7] (natural log of the expected standard deviation)."""
+    `log_error` [B, 7] (natural log of the expected standard deviation), and `power`
+    [B, 3, S/4, S/4], what each place says of M, J0 and J45, whose weighted mean `values` have."""
 
     worn: Tensor
     area: Tensor
     values: Tensor
     log_error: Tensor
+    power: Tensor
 
 
 def _step(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -95,6 +97,8 @@ class GuidedEstimator(nn.Module):
         self.up_eighth = _step(10 * w, 3 * w)
         self.up_quarter = _step(5 * w, 2 * w)
         self.area = conv(2 * w, 1, 3, gain=0.1)
+        # A lens shows its power where its rim breaks a contour: each place votes, some count more.
+        self.power = nn.Sequential(_step(2 * w, 2 * w), conv(2 * w, 4, 3, gain=0.1))
         # The face fills the crop, so where a feature lies tells as much as what it is.
         self.narrow = _step(6 * w, w)
         self.spread = nn.Linear(w * (self.SIZE // 16) ** 2, 128)
@@ -120,10 +124,12 @@ class GuidedEstimator(nn.Module):
         up = self.up_quarter(torch.cat([quarter, doubled(up)], 1))
         area = doubled(doubled(self.area(up).float()))
         numbers = self.read(leaky(self.spread(self.narrow(deep).flatten(1)))).float()
+        votes = self.power(up).float()
+        power, weight = votes[:, :3], votes[:, 3:].flatten(2).softmax(-1)
+        voted = (power.flatten(2) * weight).sum(-1)
         count = len(VALUES)
-        return Raw(
-            numbers[:, 0], area, numbers[:, 1 : 1 + count], numbers[:, 1 + count :].clamp(-5, 2)
-        )
+        values = torch.cat([voted, numbers[:, 4 : 1 + count]], 1)
+        return Raw(numbers[:, 0], area, values, numbers[:, 1 + count :].clamp(-5, 2), power)
 
     def forward(self, crop: Tensor) -> Estimate:
         """`Estimate` of crops [B, 3, 128, 128] in net space; raises as `raw`."""

@@ -32,6 +32,8 @@ REACH_M = (0.032, 0.027)
 """How far from its optical centre a lens without an edge is traced, across and up."""
 NOSE_M = 0.007
 """So far from the middle of the head no lens is."""
+CLEAR_M = 0.0005
+"""So far from the skin a lens ends at least."""
 GLASS = 0.92
 """What a lens without coating passes: twice 4 % are reflected at normal incidence (Fresnel)."""
 _ROUND = 8
@@ -83,9 +85,9 @@ class Seat:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """`displacement` [H, W, 2] pixels, x right and y down, of lenses without an edge; `known`
-    [H, W] where it was traced, within the reach of a lens; `down` [H, W] the height on the lens in
-    millimetres below its centre."""
+    """`displacement` [H, W, 2] pixels, x right and y down, of lenses without an edge, 0 where it is
+    not known; `known` [H, W] where it was traced, within the reach of a lens and clear of skin;
+    `down` [H, W] the height on the lens in millimetres below its centre."""
 
     displacement: Floats
     known: NDArray[np.bool_]
@@ -227,17 +229,17 @@ def lens_field(posed: Posed, camera: Camera, prescription: Prescription) -> Fiel
         mine &= np.abs(local[:, 1]) < REACH_M[1]
         if not mine.any():
             continue
-        # The nose of a turned head, and the bridge of any, may come before the lens.
-        before = head.distances(np.broadcast_to(eye, (int(mine.sum()), 3)), rays[mine], 10.0)
-        length = np.linalg.norm(on_plane[mine] - eye, axis=1)
-        mine[mine] = (before < 0) | (before > length)
         direction = rays[mine] @ at.axes.T
         start = np.broadcast_to((eye - centre) @ at.axes.T, direction.shape)
         point, toward = traced(lens, start, direction)
         good = np.isfinite(point).all(1) & np.isfinite(toward).all(1)
         point, toward = np.nan_to_num(point), np.nan_to_num(toward)
         toward[~good] = (0, 0, 1)
-        met = head.met(point @ at.axes + centre, toward @ at.axes)
+        leaves = point @ at.axes + centre
+        # The nose of a turned head, and its sides, may come before the lens or into it.
+        before = head.distances(np.broadcast_to(eye, leaves.shape), rays[mine], 10.0)
+        good &= (before < 0) | (before > np.linalg.norm(leaves - eye, axis=1) + CLEAR_M)
+        met = head.met(leaves, toward @ at.axes)
         seen = camera.project(met)[:, :2]
         rows = np.flatnonzero(mine)[good]
         displacement[rows] = (seen - pixels[mine])[good]

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     `plain` becomes `changed` by `vector`: `gain` [B, 3, S, S] of lights and shade, then
     `displacement` [B, 2, S, S] where `known` [B, 1, S, S], then `frames` [B, 4, S, S] over it
     (drawn by the generator where `drawn` [B] is 1). `worn` [B, 3, S, S] shows real lenses over
-    `lenses` [B, 1, S, S], by `worn_vector`, `back` its displacement. `face` [B, 1, S, S].
+    `lenses` [B, 1, S, S] (where their field is known), by `worn_vector`. `face` [B, 1, S, S].
     """
 
     plain: Tensor
@@ -163,7 +163,7 @@ def _made(
         "worn": planes("worn"),
         "worn_vector": data.values["glasses"][index][0],
         "worn_displacement": worn_displacement,
-        "lenses": planes("lenses") / 255,
+        "lenses": planes("lenses") / 255 * (data.read("known", index)[0] > 127),
         "face": planes("face") / 255,
     }
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from vfxswap.color import to_net
 from vfxswap.errors import JobError
 from vfxswap.image import Pixels
 from vfxswap.nets.guided_estimator import (
@@ -30,6 +31,7 @@ from vfxswap.train.steps import Progress, evaluating, stacked, train_steps
 
 OCCLUDER_CHANCE = 0.2
 FACELESS_CHANCE = 0.04
+PHOTOGRAPHED = 0.7
 REGLAZED = 0.8
 """Share of training glasses whose lenses are exchanged for others."""
 
@@ -116,13 +118,19 @@ def _step(
     # A Laplace likelihood: absolute errors over what the network expects, and the price of that.
     wide = raw.log_error.exp()
     error = (raw.values - values).abs() / wide + raw.log_error
+    there = F.avg_pool2d(area, 4)
+    votes = ((raw.power - values[:, :3, None, None]).abs() * there).sum() / (there.sum() + 1.0)
     counts = torch.cat([worn[:, None].expand(-1, 4), face[:, None].expand(-1, 3)], 1)
     losses = {
         "worn": F.binary_cross_entropy_with_logits(raw.worn, worn),
         "area": _area_loss(raw.area, area),
         "values": (error * counts).sum() / counts.sum().clamp_min(1.0),
+        "votes": votes,
+        "power": ((raw.values - values).abs()[:, 0] * worn).sum() / worn.sum().clamp_min(1.0),
     }
+    # Power is hardest to see: by its likelihood alone it would count a tenth of the angles.
     total: Tensor = losses["worn"] + 2 * losses["area"] + 0.5 * losses["values"]
+    total = total + losses["votes"] + 4 * losses["power"]
     total.backward()  # type: ignore[no-untyped-call]
     return {name: value.item() for name, value in losses.items()}
 
@@ -169,7 +177,8 @@ def dressed(
         points = rng.uniform(0.2, 0.8, (68, 2)).astype(np.float32) * size
         linear, cover = occluded(np.asarray(linear, np.float32), points, rng)
         area = area * (1 - cover)
-    crop = photographed(np.maximum(np.asarray(linear, np.float32), 0), rng)
+    linear = np.maximum(np.asarray(linear, np.float32), 0)
+    crop = photographed(linear, rng) if rng.random() < PHOTOGRAPHED else to_net(linear)
     return Sample(
         np.ascontiguousarray(crop), row.worn, (area > 0.5).astype(np.float32), values, 1.0
     )
