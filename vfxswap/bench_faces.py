@@ -17,7 +17,6 @@ from typing import Any, Final, TypeVar, cast
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from vfxswap.align.detect import detect
@@ -28,7 +27,6 @@ from vfxswap.bench import Row, machine
 from vfxswap.color import to_net
 from vfxswap.errors import JobError
 from vfxswap.files import write_atomically
-from vfxswap.geometry import Array, Face
 from vfxswap.image import Pixels
 from vfxswap.io.weights import find_model, load_net
 from vfxswap.job import Tracking
@@ -42,15 +40,11 @@ from vfxswap.synth import face_tests
 from vfxswap.synth.cycles import Cycles
 from vfxswap.synth.face_plates import CONDITIONS, Condition, face_plate
 from vfxswap.train import identity, landmarks, parsing
+from vfxswap.train.landmark_confidence import NEAR, localised
 from vfxswap.train.landmark_data import FaceSet
-from vfxswap.train.photo import photographed
 
 Progress = Callable[[str, int, int], None]
 Net = TypeVar("Net", bound=nn.Module)
-
-NEAR: Final = 0.1
-"""A landmark's confidence is how likely it lies nearer to the truth than this, over the distance
-of the outer eye corners."""
 
 FOUND: Final = 0.15
 """A face counts as found when its landmarks are off by less than this on the mean, likewise."""
@@ -122,11 +116,14 @@ def accuracy_rows(
 
 
 def calibration_rows(
-    net: LandmarkFinder, faces: FaceSet, work: Path, *, progress: Progress
+    net: LandmarkNet, faces: FaceSet, work: Path, *, progress: Progress
 ) -> list[Row]:
     """What confidence says beside what is: of the points in each tenth of confidence, the share
     that lie within `NEAR`, and the mean error. `work/calibration.png` draws both."""
-    confidence, error = confidences(net, faces, np.arange(len(faces)), progress=progress)
+    confidence, error = localised(
+        net, faces, np.arange(len(faces)), seed=9,
+        progress=lambda done, total: progress("measure confidence", done, total),
+    )  # fmt: skip
     edges = np.linspace(0, 1, BINS + 1)
     chosen = np.clip(np.digitize(confidence, edges) - 1, 0, BINS - 1)
     rows, bins = [], []
@@ -146,27 +143,6 @@ def calibration_rows(
                      {"near": NEAR, "points": total}, "<= 0.05"))  # fmt: skip
     write_atomically(work / "calibration.png", _reliability(bins))
     return rows
-
-
-def confidences(
-    net: LandmarkFinder, faces: FaceSet, indices: NDArray[np.int64], *, progress: Progress
-) -> tuple[Array, Array]:
-    """Confidence and error over the outer interocular distance of all landmarks of faces dressed
-    as in training, as tracking localises them from a place some way off; [faces * 70] each."""
-    confidence, error = [], []
-    for done, index in enumerate(indices.tolist(), 1):
-        rng = np.random.default_rng([8, index])
-        truth = faces.points[index].astype(np.float64)
-        view = View(to_tensor(photographed(faces.picture(index), rng)))
-        face_px = float(np.ptp(truth[:68], axis=0).max())
-        start = truth + rng.normal(0, 0.05, 2) * face_px
-        found = localise(view, Face(0, start, np.ones(len(truth)), 1.0), net)
-        outer = float(np.linalg.norm(truth[36] - truth[45]))
-        confidence.append(found.confidence)
-        error.append(np.linalg.norm(found.points - truth, axis=1) / outer)
-        if done % 20 == 0:
-            progress("measure confidence", done, len(indices))
-    return np.concatenate(confidence), np.concatenate(error)
 
 
 def _reliability(bins: Sequence[tuple[float, float, float, int]]) -> bytes:

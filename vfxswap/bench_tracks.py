@@ -35,15 +35,17 @@ from vfxswap.synth.render import render
 Progress = Callable[[str, int, int], None]
 
 SIZE: Final = (540, 960)
-HEAD_SHARE: Final = 0.5
-"""Size of the face over the frame's height."""
+LARGE, SMALL = 0.5, 0.2
+"""Size of a face over the frame's height."""
 CROP_PX: Final = 1024
 GREY: Final = 0.18
+MOVING_GRAIN: Final = 0.01
 PERFORMER: Final = 96_000_001
 FIRST: Final = 1001
-GRAINS: Final = (0.01, 0.02)
-"""Noise of a pixel over its value at mid grey. 0.01 (40 dB) is a clean digital camera's at base
-sensitivity, 0.02 the same two stops less exposed; it grows by the square root of light."""
+STILL: Final = ((LARGE, 0.01), (LARGE, 0.02), (LARGE, 0.04), (SMALL, 0.01), (SMALL, 0.02))
+"""Size of the face, and grain: noise of a pixel over its value at mid grey, by the square root of
+light elsewhere. 0.01 (40 dB) is a clean digital camera's at base sensitivity; a plate shot two
+stops darker has 0.02, four stops darker 0.04."""
 
 
 class _Shot(NamedTuple):
@@ -58,50 +60,55 @@ def still_rows(
 ) -> list[Row]:
     """Jitter of a performer who stands still: of single localisations, of the means of nine, and
     of the final track; RMS over frames and landmarks of the distance from each landmark's mean."""
-    shot = _rendered([State()] * 1, seed=3, progress=progress)
-    picture, truth = shot.pictures[0], shot.truth[0]
-    to_crop = crop_matrix(truth, size=CROP_PX)
     rows = []
-    for grain in GRAINS:
-        plates = [_grainy(picture, grain, frame) for frame in range(frames)]
-        single, nine = [], []
-        at = Pose.of(truth)
-        for done, plate in enumerate(plates, 1):
-            view = View(to_tensor(to_net(plate)))
-            # As `localise` does: the second round's box comes from the first one's points.
-            second = Pose.of(nine_shift(view, at, net).points.mean(0))
-            alone = Pose.of(_centre(nine_shift(view, at, net).points))
-            single.append(_centre(nine_shift(view, alone, net).points))
-            nine.append(nine_shift(view, second, net).points.mean(0))
-            progress(f"localise under grain of {grain:g}", done, frames)
-        folder = work / f"still-{grain:g}"
-        final = _tracked(folder, plates, model=model, smooth=True)
-        used = {"grain": grain, "frames": frames, "face_px": round(at.face_px)}
-        by = {"single": np.stack(single), "nine-shift": np.stack(nine), "final track": final}
-        jitter = {name: _jitter(_in_crop(points, to_crop)) for name, points in by.items()}
-        rows += [
-            _row(f"jitter, {name}, grain {grain:g}", value, "px of 1024² crop", used,
-                 "<= 0.25" if name == "final track" else "")
-            for name, value in jitter.items()
-        ]  # fmt: skip
-        rows.append(_row(f"jitter, nine-shift over single, grain {grain:g}",
-                         jitter["nine-shift"] / jitter["single"], "", used,
-                         "<= 0.6, or <= 0.25 px"))  # fmt: skip
+    for share, grain in STILL:
+        shot = _rendered([State()], seed=3, share=share, progress=progress)
+        rows += _still(net, shot, grain, work, model=model, frames=frames, progress=progress)
     return rows
 
 
+def _still(
+    net: LandmarkFinder, shot: _Shot, grain: float, work: Path, *, model: str, frames: int,
+    progress: Progress,
+) -> list[Row]:  # fmt: skip
+    truth = shot.truth[0]
+    to_crop, at = crop_matrix(truth, size=CROP_PX), Pose.of(truth)
+    name = f"face of {at.face_px:.0f} px, grain {grain:g}"
+    plates = [_grainy(shot.pictures[0], grain, frame) for frame in range(frames)]
+    single, nine = [], []
+    for done, plate in enumerate(plates, 1):
+        view = View(to_tensor(to_net(plate)))
+        # As `localise` does: the second round's box comes from the first one's points.
+        first = nine_shift(view, at, net).points
+        single.append(_centre(nine_shift(view, Pose.of(_centre(first)), net).points))
+        nine.append(nine_shift(view, Pose.of(first.mean(0)), net).points.mean(0))
+        progress(f"localise, {name}", done, frames)
+    final = _tracked(work / f"still-{at.face_px:.0f}-{grain:g}", plates, model=model, smooth=True)
+    by = {"single": np.stack(single), "nine-shift": np.stack(nine), "final track": final}
+    jitter = {way: _jitter(_in_crop(points, to_crop)) for way, points in by.items()}
+    used = {"frames": frames}
+    rows = [
+        _row(f"jitter, {way}, {name}", value, "px of 1024² crop", used,
+             "<= 0.25" if way == "final track" else "")
+        for way, value in jitter.items()
+    ]  # fmt: skip
+    ratio = jitter["nine-shift"] / jitter["single"]
+    return [*rows, _row(f"jitter, nine-shift over single, {name}", ratio, "", used,
+                        "<= 0.6, or nine-shift <= 0.25 px")]  # fmt: skip
+
+
 def moving_rows(work: Path, *, model: str, frames: int, progress: Progress) -> list[Row]:
-    """A performer who talks and moves, under grain of 0.01: distance of the tracked landmarks
+    """A performer who talks and moves, under grain: distance of the tracked landmarks
     from the truth with and without smoothing, how much of it changes from frame to frame, and
     the lag of the track."""
     acting = Performance(5, frames, energy=1.2)
     states = [acting.at(n) for n in range(frames)]
-    shot = _rendered(states, seed=4, progress=progress)
-    plates = [_grainy(p, GRAINS[0], n) for n, p in enumerate(shot.pictures)]
+    shot = _rendered(states, seed=4, share=LARGE, progress=progress)
+    plates = [_grainy(p, MOVING_GRAIN, n) for n, p in enumerate(shot.pictures)]
     scale = float(np.mean([np.linalg.norm(crop_matrix(t, size=CROP_PX)[0, :2])
                            for t in shot.truth]))  # fmt: skip
     rows = []
-    used = {"grain": GRAINS[0], "frames": frames}
+    used = {"grain": MOVING_GRAIN, "frames": frames}
     for name, smooth in (("without smoothing", False), ("with smoothing", True)):
         found = _tracked(work / f"moving-{int(smooth)}", plates, model=model, smooth=smooth)
         off = (found - shot.truth) * scale
@@ -133,13 +140,13 @@ def lag_frames(found: Array, truth: Array) -> float:
     return -(top - reach + 0.5 * (left - right) / (left - 2 * middle + right))
 
 
-def _rendered(states: list[State], *, seed: int, progress: Progress) -> _Shot:
+def _rendered(states: list[State], *, seed: int, share: float, progress: Progress) -> _Shot:
     rng = np.random.default_rng([PERFORMER, seed])
     identity = Identity.from_seed(PERFORMER + seed)
     height, width = SIZE
     points = pose(identity, State()).landmarks
     tall = float(np.ptp(points[:68, 2]))
-    camera = portrait_camera(points.mean(0), size=SIZE, height_m=tall / HEAD_SHARE, distance_m=1.5)
+    camera = portrait_camera(points.mean(0), size=SIZE, height_m=tall / share, distance_m=1.5)
     background, rig = random_background(rng, height, width), random_rig(rng, mild=True)
     pictures, truth = [], []
     for done, state in enumerate(states, 1):

@@ -82,3 +82,25 @@ def test_a_likely_pair_is_joined_when_nobody_else_is_near() -> None:
     assert ids(reunited({**before, **after}, same=0.9)) == [[0, 1]] * 10
     alone = {n: faces[:1] for n, faces in after.items()}
     assert ids(reunited({0: before[0][1:], **alone}, same=0.9))[-1] == [1]
+
+
+def pair_after_a_cut(share: float) -> dict[int, tuple[Face, ...]]:
+    """Performers 1 and 2; after the cut 1, surely, beside one who has `share` of another's look."""
+    before = {n: (face(0, 0, 1, noise=n), face(1, 300, 2, noise=n)) for n in range(5)}
+    after = {
+        n: (face(2, 0, 1, noise=n), leaning(3, 300, 2, 8, share, noise=n)) for n in range(5, 10)
+    }
+    return {**before, **after}
+
+
+def test_who_is_left_over_beside_a_known_performer_is_the_other() -> None:
+    # Cosine about 0.45: too little for strangers, enough where nobody else is left.
+    found = reunited(pair_after_a_cut(0.6), same=0.7)
+    assert ids(found) == [[0, 1]] * 10
+    stranger = {n: faces[1:] for n, faces in pair_after_a_cut(0.6).items()}
+    assert ids(reunited(stranger, same=0.7))[-1] == [1]
+
+
+def test_who_replaces_the_other_beside_a_known_performer_is_new() -> None:
+    found = reunited(pair_after_a_cut(1.0), same=0.7)
+    assert ids(found) == [[0, 1]] * 5 + [[0, 2]] * 5

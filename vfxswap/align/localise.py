@@ -50,10 +50,10 @@ def localise(
     """`face` with its landmarks localised again, in plate pixels; id kept.
 
     Each round takes its box from the points before, so that the result forgets where the search
-    began. A point's confidence is the mean of the nine times their agreement; the score is the
-    mean of the nine times the mean confidence. `face.points` need be right to within a fifth of
-    the face. A face whose landmarks coincide or are not finite is returned with confidence and
-    score 0.
+    began. A point's confidence is the mean of the nine times their agreement, as `net.likely` reads
+    it; the score is the mean of the nine times the mean of these before that. `face.points` need be
+    right to within a fifth of the face. A face whose landmarks coincide or are not finite is
+    returned with confidence and score 0.
     """
     points = view.to_square(face.points)
     nine = None
@@ -67,7 +67,7 @@ def localise(
     assert nine is not None
     confidence = nine.confidence.mean(0) * np.exp(-((scatter / AGREEMENT) ** 2))
     score = float(nine.score.mean() * confidence.mean())
-    return Face(face.id, view.to_plate(points), confidence, score)
+    return Face(face.id, view.to_plate(points), net.likely(confidence), score)
 
 
 def _usable(points: Array) -> Pose | None:

@@ -45,7 +45,8 @@ class Scanned(Protocol):
 class LandmarkFinder(Protocol):
     """A network in eval mode that finds landmarks in crops of `SIZE` pixels, in net space, and
     scans small pictures for faces of 16 pixels on a map with a stride of 4. A crop is `SHARE`
-    times as wide as the face (the larger side of its landmarks' box)."""
+    times as wide as the face (the larger side of its landmarks' box). `likely` maps the confidence
+    that localisation ends with, rising, to how likely a landmark is near its place."""
 
     @property
     def SIZE(self) -> int: ...  # noqa: N802
@@ -53,6 +54,7 @@ class LandmarkFinder(Protocol):
     def SHARE(self) -> float: ...  # noqa: N802
     def __call__(self, crops: Tensor, /) -> Located: ...
     def scan(self, picture: Tensor, /) -> Scanned: ...
+    def likely(self, confidence: Array, /) -> Array: ...
 
 
 @dataclass(frozen=True, eq=False)

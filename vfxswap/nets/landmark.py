@@ -6,9 +6,11 @@ al. 2018, DSNT). Regressing coordinates from one vector, tried first, stayed nea
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +28,11 @@ class LandmarkSettings(Settings):
         ge=4,
         le=128,
         description="Channels at half resolution; deeper levels have more.",
+    )
+    likelihood: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        default=tuple(k / 10 for k in range(11)),
+        min_length=2,
+        description="How likely a landmark lies near its place, at confidences evenly from 0 to 1.",
     )
 
 
@@ -191,6 +198,13 @@ class LandmarkNet(nn.Module):
         """Where faces of about `Scanner.FACE` pixels may be; [B, 3, H, W] in net space."""
         candidates: Candidates = self.scanner(picture)
         return candidates
+
+    def likely(self, confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How likely landmarks lie within a tenth of the outer interocular distance from their
+        places, by the confidence that localisation has in them: as measured on rendered faces."""
+        known = np.array(self.settings.likelihood)
+        said: NDArray[np.float64] = np.interp(confidence, np.linspace(0, 1, len(known)), known)
+        return said
 
     def calibrate(self, typical_spread: Tensor) -> None:
         """Sets the heatmap spreads [70] at which a point's confidence is 0.95.

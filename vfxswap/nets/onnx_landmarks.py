@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -113,6 +114,10 @@ class OnnxLandmarks(nn.Module):
     def scan(self, picture: Tensor) -> Candidates:
         """Where faces may be, by our own network."""
         return self.own.scan(picture)
+
+    def likely(self, confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Confidence as it is: what it means is the studio's network's."""
+        return confidence
 
     def _middle(self, crop: Tensor, share: float, size: int) -> Tensor:
         """The middle of the crops that is `share` faces wide, at `size` pixels."""

@@ -15,6 +15,7 @@ from vfxswap.synth import landmark_pictures
 from vfxswap.synth.landmark_pictures import Progress
 from vfxswap.train import landmarks
 from vfxswap.train.landmark_card import save_landmark_model
+from vfxswap.train.landmark_confidence import calibrate_confidence
 from vfxswap.train.landmark_data import FaceSet
 
 
@@ -96,6 +97,7 @@ def export(
             parameter.copy_(parameter.half().float())
     held_out = {"": ordinary, "wider_": wider}
     errors = landmarks.calibrate(net, wider, wider.split()[1], seed=seed)
+    calibrate_confidence(net, wider, wider.split()[1], seed=seed)
     for prefix, faces in held_out.items():
         measured = landmarks.evaluate(net, faces, faces.split()[1], seed=seed)
         errors |= {prefix + name: value for name, value in measured.items()}

@@ -72,6 +72,8 @@ def save_landmark_model(
             "Regressing coordinates without heatmaps stayed near the mean face.",
             "Trained on renderings alone: on photographs lips and gaze are less exact than the "
             "held-out error says.",
+            "Brows on photographs lie a little high; small grey photographs (25 px) are found, "
+            "heads in profile beyond 60° and under strong occlusion mostly not.",
             "Jaw points beyond the silhouette (far cheek in profile) are guesses.",
         ),
     )
