@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn import functional as F
+from made_up_crops import PERSONAS, made_up, tiny
 
 from vfxswap.errors import CancelledError, JobError, ModelError
 from vfxswap.train import comb
 from vfxswap.train.comb import CombTrainer
 from vfxswap.train.comb_loop import train
 from vfxswap.train.crops import (
-    GUESTS,
     Crops,
-    CropSet,
     Jitter,
     cut,
     edge_extended,
@@ -28,37 +26,9 @@ from vfxswap.train.crops import (
     write_description,
     write_shard,
 )
+from vfxswap.train.expression import readings
 from vfxswap.train.extend import PersonaTrainer
 from vfxswap.train.schedule import CombTraining, moment
-
-PERSONAS = ("amber", "basalt")
-
-
-def made_up(*, size: int = 16, count: int = 6, paired: bool = True) -> CropSet:
-    generator = seeded(5)
-    side = stored_size(size)
-    roles = {}
-    for role in (*PERSONAS, GUESTS):
-        coarse = torch.rand(count, 3, 5, 5, generator=generator)
-        pixels = 0.2 + 0.3 * F.interpolate(coarse, (side, side), mode="bilinear")
-        matte = torch.zeros(count, 1, side, side, dtype=torch.uint8)
-        matte[..., side // 5 : -side // 5, side // 5 : -side // 5] = 255
-        roles[role] = Crops(pixels.half(), matte, matte, torch.zeros(count, 70, 2))
-    return CropSet(size, paired, roles)
-
-
-def tiny(**changes: object) -> CombTraining:
-    values = {
-        "level": 2,
-        "width": 0.02,
-        "iterations": (2, 4, 4),
-        "final_iterations": 2,
-        "learning_rate": 1e-3,
-        "batch": 2,
-        "half": False,
-        **changes,
-    }
-    return CombTraining.model_validate(values)
 
 
 def weights(trainer: CombTrainer) -> dict[str, torch.Tensor]:
@@ -365,3 +335,70 @@ def test_an_extension_resumes_exactly_and_only_on_its_own_base(tmp_path: Path) -
         PersonaTrainer(training, crops, base, "amber")
     with pytest.raises(JobError, match="cannot be used"):
         PersonaTrainer(training, crops, base, "double")
+
+
+def test_landmarks_are_read_off_the_latent_and_the_reader_resumes_with_it(tmp_path: Path) -> None:
+    training = tiny(landmark_weight=1.0, part_weight=1.0)
+    whole = train(CombTrainer(training, made_up(), PERSONAS), tmp_path / "whole").state_dict()
+    first = CombTrainer(training, made_up(), PERSONAS)
+    for _ in range(7):
+        first.step()
+    assert first.reader is not None
+    assert first.reader.linear.weight.abs().max() > 0
+    first.save(tmp_path / "parts")
+    parts = train(CombTrainer(training, made_up(), PERSONAS), tmp_path / "parts").state_dict()
+    assert not any("reader" in name for name in parts)
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name
+
+
+def test_readings_do_not_depend_on_how_the_crop_is_moved() -> None:
+    crops = made_up().roles["amber"]
+    index = torch.arange(6)
+    still = placements(6, None, seeded(0))
+    moved = still.clone()
+    moved[:, :, 2] += 0.1
+    side = crops.pixels.shape[-1]
+    one = readings(crops.points[index], still, stored_px=side)
+    torch.testing.assert_close(one, readings(crops.points[index], moved, stored_px=side))
+    double = still.clone()
+    double[:, :, :2] *= 0.5  # half the area: everything looks twice as large
+    torch.testing.assert_close(2 * one, readings(crops.points[index], double, stored_px=side))
+
+
+def test_a_training_that_starts_from_a_comb_keeps_its_weights_at_first(tmp_path: Path) -> None:
+    base = train(CombTrainer(tiny(), made_up(), PERSONAS), tmp_path / "base")
+    training = tiny(first_level=2, level=3, iterations=(9, 9, 4, 6))
+    crops = made_up(size=32)
+    started = CombTrainer(training, crops, ("basalt", "amber"), start=base)
+    assert started.total_iterations == 12
+    assert started.moment(0).alpha == 1.0
+    assert [started.moment(i).level for i in (3, 4)] == [2, 3]
+    face = torch.rand(1, 3, 16, 16, generator=seeded(9))
+    for persona in PERSONAS:
+        assert torch.equal(started.comb(face, persona), base(face, persona))
+    before = {k: v.clone() for k, v in base.state_dict().items()}
+    train(started, tmp_path / "more")
+    assert all(torch.equal(v, before[k]) for k, v in base.state_dict().items())
+    again = CombTrainer(training, crops, ("basalt", "amber"), start=base)
+    assert again.resume(tmp_path / "more")
+    with pytest.raises(JobError, match=r"another shape .*wanted"):
+        CombTrainer(tiny(first_level=1), made_up(), PERSONAS, start=base)
+    with pytest.raises(JobError, match="needs a comb to start from"):
+        CombTrainer(tiny(first_level=1), made_up(), PERSONAS)
+
+
+def test_recomputed_activations_give_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    kept = train(CombTrainer(tiny(), made_up(), PERSONAS), tmp_path / "kept").state_dict()
+    trainer = CombTrainer(tiny(recompute_from=0), made_up(), PERSONAS)
+    again = train(trainer, tmp_path / "again").state_dict()
+    for name, value in kept.items():
+        assert torch.equal(value, again[name]), name
+
+
+def test_what_is_left_of_each_level_adds_up() -> None:
+    trainer = CombTrainer(tiny(), made_up(), PERSONAS)
+    assert trainer.iterations_left() == ((0, 2), (1, 4), (2, 6))
+    for _ in range(7):
+        trainer.step()
+    assert trainer.iterations_left() == ((2, 5),)

@@ -62,7 +62,9 @@ def save_checkpoint(
         _read(partial)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-    except OSError as error:
+    except (OSError, SafetensorError, ModelError) as error:
+        # The older checkpoint stays; what was begun must not fill the disk.
+        shutil.rmtree(partial, ignore_errors=True)
         raise OutputError(f"the checkpoint cannot be written: {error}", file=folder) from error
     for older in _checkpoints(folder):
         if older != final:

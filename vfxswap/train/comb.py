@@ -252,7 +252,8 @@ class CombTrainer:
         index, placement = index[part], placement[part]
         own = cut(crops, index, placement, size=self.crops.crop_size)
         wanted = readings(crops.points[index], placement, stored_px=crops.pixels.shape[-1])
-        loss = self._loss(own, own, wanted, persona, now, generator)
+        contrast = contrasts(count, self.training.jitter, generator)[part]
+        loss = self._loss(own, own, wanted, contrast, persona, now, generator)
         return loss * (len(index) / count)
 
     def _paired_loss(self, persona: str, number: int, now: Moment) -> Tensor:
@@ -271,7 +272,8 @@ class CombTrainer:
         given = cut_mixed(roles, which, index, placement, size=size)
         points = torch.stack([roles[w].points[i] for w, i in zip(which, index, strict=True)])
         wanted = readings(points, placement, stored_px=roles[0].pixels.shape[-1])
-        loss = self._loss(given, target, wanted, persona, now, generator)
+        contrast = contrasts(count, self.training.jitter, generator)[part]
+        loss = self._loss(given, target, wanted, contrast, persona, now, generator)
         return loss * (len(index) / count)
 
     def _loss(
@@ -279,12 +281,12 @@ class CombTrainer:
         given: Batch,
         target: Batch,
         wanted: Tensor,
+        contrast: Tensor,
         persona: str,
         now: Moment,
         generator: torch.Generator,
     ) -> Tensor:
         size = 4 << now.level
-        contrast = contrasts(len(given.pixels), self.training.jitter, generator)
         x = 0.5 + contrast * (given.normalised()[0] - 0.5)
         y = 0.5 + contrast * (target.normalised()[0] - 0.5)
         x = dressed(x, self.training.jitter, generator)

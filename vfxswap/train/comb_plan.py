@@ -110,12 +110,16 @@ def lines(levels: tuple[LevelPlan, ...]) -> list[str]:
         took = span(one.iterations * one.seconds_an_iteration)
         said.append(
             f"{one.level:>5}{one.crop_px:>7}{one.batch:>7}"
-            f"{one.total_bytes / GIB:>8.2f} GiB{one.least_bytes / GIB:>8.2f} GiB"
+            f"{_bytes(one.total_bytes):>12}{_bytes(one.least_bytes):>12}"
             f"{one.iterations:>12}{each:>10}{took:>12}"
         )
     whole = sum(one.iterations * one.seconds_an_iteration for one in levels)
     said.append(f"in all {span(whole)}; ~ reckoned from the last level that was timed")
     return said
+
+
+def _bytes(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / 2**20:.0f} MiB"
 
 
 def comb_settings(training: CombTraining, personas: tuple[str, ...], level: int) -> CombSettings:
