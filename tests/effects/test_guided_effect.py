@@ -37,11 +37,11 @@ ALL = {
 class Shelf:
     """Untrained networks, and pictures by name."""
 
-    def __init__(self, **pictures: Pixels) -> None:
+    def __init__(self, pictures: Mapping[str, Pixels] | None = None) -> None:
         torch.manual_seed(3)
         self.pair = GuidedPair(GuidedNetSettings(size=32, width=4, blocks=1, mapped=8)).eval()
         self.estimator = GuidedEstimator(GuidedEstimatorSettings(width=4)).eval()
-        self.pictures = pictures
+        self.pictures = pictures or {}
 
     def for_persona(self, persona: str) -> LoadedNet:
         raise AssertionError(persona)
@@ -81,11 +81,13 @@ def frame(*, size: int = SIZE, mattes: Mapping[str, Pixels] | None = None, id: i
 
 
 def done(
-    wish: Mapping[str, object], plate: Frame | None = None, **pictures: Pixels
+    wish: Mapping[str, object],
+    plate: Frame | None = None,
+    pictures: Mapping[str, Pixels] | None = None,
 ) -> EffectResult:
     chosen = validated(GuidedSettings, dict(wish))
     with torch.inference_mode():
-        effect = Guided.load([chosen], Shelf(**pictures), CPU)
+        effect = Guided.load([chosen], Shelf(pictures), CPU)
         return effect(plate or frame(), chosen, {})
 
 
@@ -203,14 +205,15 @@ def test_frames_of_a_picture_follow_the_face() -> None:
     picture = np.zeros((60, 160, 4), np.float32)
     picture[10:50, 10:150] = (0.0, 0.6, 0.0, 1.0)
     picture[16:44, 18:72] = picture[16:44, 88:142] = 0
-    result = done({"frames": 1.0, "frames_picture": "f.png"}, **{"f.png": picture})
+    result = done({"frames": 1.0, "frames_picture": "f.png"}, pictures={"f.png": picture})
     frames, mattes = layer(result, "guided_frames"), layer(result, "guided_matte")
     assert frames[..., 3].max() == 1 and (frames[frames[..., 3] == 1][:, 1] > 0).all()
     x, y = np.floor(frame().faces[0].points[68]).astype(int)
     assert frames[y, x, 3] == 0  # the pupil looks through the opening
     assert mattes[..., 1].max() == 0  # nothing bends: no lens is needed
     bent = layer(
-        done({"sphere": -3.0, "frames_picture": "f.png"}, **{"f.png": picture}), "guided_matte"
+        done({"sphere": -3.0, "frames_picture": "f.png"}, pictures={"f.png": picture}),
+        "guided_matte",
     )
     assert bent[y, x, 1] == 1
 
@@ -325,4 +328,4 @@ def test_estimates_are_made_once_for_the_shot_and_decide() -> None:
 def test_a_clean_plate_of_another_size_is_refused() -> None:
     clean = np.zeros((8, 8, 4), np.float32)
     with pytest.raises(JobError, match="clean plate of another size"):
-        done({"sphere": 5.0, "remove_refraction": True, "clean_plate": "c"}, c=clean)
+        done({"sphere": 5.0, "remove_refraction": True, "clean_plate": "c"}, pictures={"c": clean})

@@ -40,9 +40,9 @@ def read_card(picture: str | os.PathLike[str]) -> Persona:
     Raises JobError when the picture is not there, ConsentError when there is no card, or one that
     cannot be read.
     """
-    if not Path(picture).is_file():
-        raise JobError("the reference is not there", file=picture)
     own = os.fspath(picture).endswith(CARD_SUFFIX)
+    if not Path(picture).is_file():
+        raise JobError(f"the {'card' if own else 'reference'} is not there", file=picture)
     card = Path(picture) if own else card_path(picture)
     try:
         content = tomllib.loads(card.read_text(encoding="utf-8"))
