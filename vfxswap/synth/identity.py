@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,8 @@ from vfxswap.synth.paint import Complexion, neck_color, paint_skin
 
 STARTERS = {"amber": 49, "basalt": 35, "cedar": 39}
 """Seeds of the named performers that the shipped models know."""
+
+_AGED = re.compile(r"(?P<performer>.+)-age(?P<percent>100|[1-9]?[0-9])")
 
 HAIR_COLORS = np.array(
     [
@@ -121,15 +124,27 @@ class Identity:
 
 @lru_cache(maxsize=8)
 def persona(name: str, *, age: float | None = None, texture_rows: int = 768) -> Identity:
-    """A named starter (`STARTERS`), or the performer of a number in decimal."""
-    return Identity.from_seed(known(name), age=age, texture_rows=texture_rows)
+    """A named starter (`STARTERS`), or the performer of a number in decimal; with `-age85` behind
+    it at 85 hundredths of the way from young adult to old. `age` overrides what the name says."""
+    said = aged(name)[1] if age is None else age
+    return Identity.from_seed(known(name), age=said, texture_rows=texture_rows)
 
 
 def known(name: str) -> int:
-    """The seed of a starter's name or of a number in decimal. Raises JobError for others."""
-    if name not in STARTERS and not (name.isascii() and name.isdigit()):
-        raise JobError("unknown performer", got=name, wanted=f"{', '.join(STARTERS)} or a number")
-    return STARTERS[name] if name in STARTERS else int(name)
+    """The seed of a performer's name (see `persona`). Raises JobError for others."""
+    performer, _ = aged(name)
+    if performer not in STARTERS and not (performer.isascii() and performer.isdigit()):
+        wanted = f"{', '.join(STARTERS)} or a number, with -age0 to -age100 for another age"
+        raise JobError("unknown performer", got=name, wanted=wanted)
+    return STARTERS[performer] if performer in STARTERS else int(performer)
+
+
+def aged(name: str) -> tuple[str, float | None]:
+    """A performer's name without its age, and the age 0…1; None where it says none."""
+    stated = _AGED.fullmatch(name)
+    if stated is None:
+        return name, None
+    return stated["performer"], int(stated["percent"]) / 100
 
 
 @dataclass(frozen=True)

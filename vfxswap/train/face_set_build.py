@@ -157,7 +157,8 @@ def _header(
     look = "" if reference is None else packed(reference)
     if not is_face_set(folder):
         settings = validated(FaceSetSettings, dict(stated))
-        return SetHeader(persona=persona.id, working_space="", settings=settings, reference=look)
+        return SetHeader(persona=persona.id, working_space="", settings=settings, reference=look,
+                         finished=False)  # fmt: skip
     header = read_header(folder)
     if header.persona != persona.id:
         raise JobError("the set holds another persona", got=persona.id, wanted=header.persona,

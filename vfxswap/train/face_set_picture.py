@@ -196,7 +196,7 @@ def _text(
     """Letters with their base at (x, y), smaller where they must `fit`."""
     (wide, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     if fit is not None:
-        scale *= min(1.0, fit / max(wide, 1))
+        scale *= min(1.0, 0.85 * fit / max(wide, 1))
     ground = np.zeros(canvas.shape[:2], np.uint8)
     cv2.putText(ground, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, 1, cv2.LINE_AA)
     where = ground > 0

@@ -119,6 +119,15 @@ def load_recipe(file: Path) -> FootageRecipe:
     if recipe.base and len(recipe.personas) != 1:
         raise JobError("personas are added to a comb one at a time",
                        got=", ".join(recipe.personas), file=file)  # fmt: skip
+    seen: dict[tuple[str, int, str], str] = {}
+    for name, footage in recipe.personas.items():
+        for clip in footage.clips:
+            if (other := seen.setdefault((clip.plate, clip.face, clip.view), name)) != name:
+                raise JobError(
+                    "two personas are made of the same face",
+                    got=f"{other} and {name}: face {clip.face} of {clip.plate}",
+                    file=file,
+                )
     return recipe
 
 
@@ -144,11 +153,11 @@ def run(
         name: [read_face_set(file.parent / folder) for folder in footage.sets]
         for name, footage in recipe.personas.items()
     }
+    check_apart(sets)
     people = {name: _person(name, footage, sets[name]) for name, footage in recipe.personas.items()}
     asked = [*people.values(), *(each.persona for found in sets.values() for each in found)]
     for person in asked:
         check_consent(person, show=show, use="train", today=today, revoked=revocations())
-    check_apart(sets)
     size = crop_px(recipe.training.level)
     manager = ColorManager()
     if ranks.first:
