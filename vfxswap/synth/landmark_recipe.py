@@ -56,6 +56,9 @@ def run(
     wider = landmark_pictures.wider(
         work, shards=varied, processes=processes, progress=progress, stop=stop
     )
+    calibration = landmark_pictures.calibration(
+        work, processes=processes, progress=progress, stop=stop
+    )
     net = landmarks.run(
         # The wider ones as often as there are of the others: half of what is drawn is wide.
         FaceSet.open(pictures, *[wider] * max(1, round(shards / varied))),
@@ -70,6 +73,7 @@ def run(
         net.cpu(),
         ordinary=FaceSet.open(pictures),
         wider=FaceSet.open(wider),
+        calibration=FaceSet.open(calibration),
         seed=settings.seed,
         command=command,
         out=out,
@@ -82,6 +86,7 @@ def export(
     *,
     ordinary: FaceSet,
     wider: FaceSet,
+    calibration: FaceSet,
     seed: int,
     command: str,
     out: Path,
@@ -97,7 +102,7 @@ def export(
             parameter.copy_(parameter.half().float())
     held_out = {"": ordinary, "wider_": wider}
     errors = landmarks.calibrate(net, wider, wider.split()[1], seed=seed)
-    calibrate_confidence(net, wider, wider.split()[1], seed=seed)
+    calibrate_confidence(net, calibration, np.arange(len(calibration)), seed=seed)
     for prefix, faces in held_out.items():
         measured = landmarks.evaluate(net, faces, faces.split()[1], seed=seed)
         errors |= {prefix + name: value for name, value in measured.items()}
