@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from vfxswap.io.weights import save_model
 from vfxswap.nets import NETS
 from vfxswap.nets.comb import Comb, CombSettings, DecoderLevel, EncoderLevel, crop_px
 from vfxswap.nets.layers import parameter_count, spread_from_point
+from vfxswap.persona import ModelCard, Persona
 
 ENCODER_TABLE = {
     8: ((16, 16), (16, 32)),
@@ -211,3 +217,41 @@ def test_wrong_crops_and_unknown_personas_are_refused() -> None:
 
 def test_the_table_of_networks_holds_the_comb() -> None:
     assert NETS["comb"] is Comb
+
+
+def test_when_one_of_forty_personas_is_asked_for_then_only_its_decoder_takes_memory(
+    tmp_path: Path,
+) -> None:
+    names = tuple(f"p{number:02d}" for number in range(40))
+    whole = Comb(CombSettings(personas=names, level=4, width=0.125))
+    card = ModelCard(
+        name="forty", effect="swap", description="", network="comb", crop_size=64,
+        network_settings=whole.settings.model_dump(mode="json", exclude_none=True),
+        licence="Apache-2.0", synthetic=True, training_data="none", training_licence="none",
+        recipe="none", personas=tuple(Persona(id=name, synthetic=True) for name in names),
+    )  # fmt: skip
+    stored = save_model(tmp_path / "forty", card, whole.state_dict())
+    script = (
+        "import resource, sys; from pathlib import Path\n"
+        "import torch\n"
+        "from vfxswap.io.weights import load_net, read_card\n"
+        "from vfxswap.nets.comb import Comb\n"
+        "folder, personas = Path(sys.argv[1]), sys.argv[2:] or None\n"
+        "card = read_card(folder)\n"
+        "load = lambda names: load_net(card, folder, device='cpu', personas=names)\n"
+        "load(['p00'])\n"
+        "rss = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * 4096\n"
+        "before = rss(); net = load(personas); print(rss() - before)\n"
+    )
+
+    def grown(*personas: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(stored.folder), *personas],
+            capture_output=True, text=True, check=True, timeout=120,
+        )  # fmt: skip
+        return int(done.stdout)
+
+    everyone, one = grown(), grown("p07")
+    numbers = sum(p.numel() for p in whole.parameters())
+    assert everyone > 3 * numbers  # float32 of all of them
+    assert one < everyone / 4
