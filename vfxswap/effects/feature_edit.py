@@ -105,12 +105,11 @@ def edit(
     after = net.memberships(generated.activations)
     both = torch.maximum(source.memberships, after)
     regions = torch.cat([_region(net, both, feature) for feature in features], 1)
-    inside = border(net.size, regions)
     spread = _background(net, source.memberships) - _background(net, after)
     return Edit(
         source.generated.picture,
         generated.picture,
-        regions * inside,
+        regions,
         new=spread.clamp_min(0),
         gone=(-spread).clamp_min(0),
     )

@@ -30,7 +30,15 @@ from vfxswap.effects.aligned import (
     settled,
 )
 from vfxswap.effects.base import EffectResult, Frame, Models, Prepared
-from vfxswap.effects.feature_edit import HAIR, ChannelVectors, Seen, edit, seen, vectors_of_pair
+from vfxswap.effects.feature_edit import (
+    HAIR,
+    ChannelVectors,
+    Seen,
+    border,
+    edit,
+    seen,
+    vectors_of_pair,
+)
 from vfxswap.effects.features_settings import POSE, FeaturesSettings
 from vfxswap.effects.outputs import FEATURE_FACE, FEATURE_MATTE, FEATURE_UV
 from vfxswap.errors import JobError
@@ -47,8 +55,11 @@ from vfxswap.settings import Settings
 
 __all__ = ["Features", "FeaturesSettings"]
 
-SMOOTH_PX = 1.5
-"""Inward fade of the blend on every level: features are small, and the region is soft already."""
+SMOOTH_PX = 1.0
+"""No inward fade on the blend's levels: on coarse ones nothing of an eye would be left, and the
+region is soft already."""
+GROWN_SHARE = 0.024
+"""Share of the crop by which a region reaches out, so that its ramp lies around the feature."""
 
 
 class Features:
@@ -198,7 +209,8 @@ class Features:
             regions[:, k : k + 1] * (1 if name in (HAIR, POSE) else 1 - hair)
             for k, name in enumerate(wanted.amounts)
         ]
-        matte = grow(torch.cat(own, 1).amax(1, keepdim=True), crop.px * wanted.matte_grow_px)
+        reach = GROWN_SHARE * size + crop.px * wanted.matte_grow_px
+        matte = grow(torch.cat(own, 1).amax(1, keepdim=True), reach) * border(size, regions)
         matte = settled(feather_inwards(matte, crop.px * wanted.matte_feather_px) * (1 - before))
         change = multiband_blend(
             step,
