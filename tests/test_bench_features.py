@@ -42,7 +42,9 @@ def test_every_way_is_measured_for_every_feature(
     for row in measured.values():
         assert row["untouched"] > 0
         for way in ("method", "averaged", "pasted"):
-            assert all(np.isfinite(row[way][name]) for name in ("inside", "leak", "spilt"))
+            assert all(
+                np.isfinite(row[way][name]) for name in ("error", "change", "leaked", "spilt")
+            )
         assert row["method"]["spilt"] != row["averaged"]["spilt"]
     assert set(report["retrieval"]) == {*measured, "pose"}
     assert report["machine"]["settings"]["torch"] == torch.__version__

@@ -54,6 +54,9 @@ RELEVANT = 0.05
 TOP = 10
 PASTE_LEVELS = 2
 """Coarsest levels that pasting takes from the plate, as the swap does: its light."""
+WAYS = ("method", "averaged", "pasted")
+LEAST_CHANGE = 1e-3
+"""Stops, or as much in net space: below this a share of a change says nothing."""
 ALPHAS = (-0.5, 0.0, 0.5, 1.0, 1.5)
 SHEET_PAIRS = 4
 CELL_PX = 112
@@ -61,12 +64,15 @@ CPU = torch.device("cpu")
 
 
 class Transfer(NamedTuple):
-    """A feature's numbers, means over pairs, in stops: the error `inside` the region against
-    truth, the change `outside` of it in the comp (`leak`), and `spilt`, the same of the step
-    before it is confined to the feature, over its own change inside."""
+    """A feature's numbers, means over pairs, in stops: the `error` inside the region against
+    truth, the comp's `change` there and its change outside (`leak`); and, as shares of the
+    change inside, `leaked` of the comp and `spilt` of the step before it is confined to the
+    feature's region."""
 
-    inside: float
+    error: float
+    change: float
     leak: float
+    leaked: float
     spilt: float
 
 
@@ -305,13 +311,20 @@ def _measured(
     near = np.zeros_like(inside)
     near[crop.square.slices_in(plate.data_window)] = True
     leak = _stops(result.rgb, plate.rgb, near & ~inside)
+    moved = _stops(result.rgb, plate.rgb, inside)
     step, _ = effect.step(crop, seen(net, net.encode(crop.seen(net.size)[0])), wish)
     region = torch.from_numpy(inside.astype(np.float32))[None, None]
     there = to_crop(region, crop.matrix, net.size, plate.data_window)[0, 0] > 0.5
     change = step[0].square().mean(0).numpy()
     within = float(np.sqrt(change[there.numpy()].mean())) if there.any() else 0.0
     beyond = float(np.sqrt(change[~there.numpy()].mean()))
-    return Transfer(_stops(result.rgb, truth, inside), leak, beyond / max(within, 1e-9))
+    return Transfer(
+        error=_stops(result.rgb, truth, inside),
+        change=moved,
+        leak=leak,
+        leaked=leak / max(moved, LEAST_CHANGE),
+        spilt=beyond / max(within, LEAST_CHANGE),
+    )
 
 
 def _stops(one: Pixels, two: Pixels, where: NDArray[np.bool_]) -> float:
@@ -350,15 +363,16 @@ def table(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
         [
             feature,
             f"{row['untouched']:.3f}",
-            *(f"{row[way]['inside']:.3f}" for way in ("method", "averaged", "pasted")),
-            *(f"{row[way]['leak']:.4f}" for way in ("method", "averaged", "pasted")),
-            *(f"{row[way]['spilt']:.2f}" for way in ("method", "averaged", "pasted")),
+            *(
+                f"{row[way][what]:.3f}"
+                for what in ("error", "change", "leaked", "spilt")
+                for way in WAYS
+            ),
         ]
         for feature, row in report["transfer"].items()
     ]
     titles = ["feature", "untouched"]
-    titles += [f"{what} {way}" for what in ("error,", "leak,", "spilt,")
-               for way in ("method", "averaged", "pasted")]  # fmt: skip
+    titles += [f"{what}, {way}" for what in ("error", "change", "leaked", "spilt") for way in WAYS]
     searches = [
         [feature, *(f"{row[way]:.3f}" for way in ("normalised", "plain", "whole", "chance"))]
         for feature, row in report["retrieval"].items()
