@@ -39,7 +39,8 @@ from vfxswap.ops.warp import inverted
 from vfxswap.persona import Persona
 from vfxswap.train.crops import stored_size
 from vfxswap.train.face_set import FaceSet, read_face_set
-from vfxswap.train.face_set_build import Build, ShotOrder, build_face_set, card_of
+from vfxswap.train.face_set_build import Build, ShotOrder, build_face_set
+from vfxswap.train.face_set_open import card_of
 from vfxswap.train.face_set_report import write_face_report
 
 STATED = {"crop_size": 64, "min_likeness": -1.0, "max_blur": 100.0, "duplicate_distance": 0.5}

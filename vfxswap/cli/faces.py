@@ -82,7 +82,8 @@ def _faces(
     **settings: Any,
 ) -> None:
     with run.cancelled_by_signals() as cancel:
-        from vfxswap.train.face_set_build import build_face_set, card_of
+        from vfxswap.train.face_set_build import build_face_set
+        from vfxswap.train.face_set_open import card_of
         from vfxswap.train.face_set_settings import FaceSetSettings
 
         shared = {"frames": frames, "color_space": color_space, "ocio": ocio, "views": views}

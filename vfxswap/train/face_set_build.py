@@ -6,8 +6,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -21,16 +21,12 @@ from vfxswap.errors import (
     EXIT_DONE,
     EXIT_RETRY,
     CancelledError,
-    ConsentError,
-    JobError,
-    ModelError,
     PlateError,
     VfxSwapError,
 )
 from vfxswap.geometry import Array, Face
 from vfxswap.io.sequence import PlateSequence
 from vfxswap.io.tracks import FaceRecord, Tracks, read_tracks
-from vfxswap.io.weights import find_persona
 from vfxswap.job import Job
 from vfxswap.nets.parsing import ParsingNet
 from vfxswap.persona import Persona, check_consent, consent_id, revocations
@@ -43,17 +39,13 @@ from vfxswap.render.tracking import IDENTITY, tracker_model
 from vfxswap.settings import validated
 from vfxswap.train.face_set import (
     FACES_FILE,
-    PERSONA_FILE,
     FaceSet,
     Reason,
     SetFace,
     SetHeader,
     SetShot,
     face_line,
-    is_face_set,
     read_faces,
-    read_header,
-    read_persona,
     write_face_set,
     write_header,
 )
@@ -61,7 +53,7 @@ from vfxswap.train.face_set_cut import Cutter, write_crop
 from vfxswap.train.face_set_filters import filtered
 from vfxswap.train.face_set_looks import packed, unpacked
 from vfxswap.train.face_set_memory import Lines, PlateFiles, Sightings
-from vfxswap.train.face_set_settings import FaceSetSettings
+from vfxswap.train.face_set_open import alone, opened_header
 from vfxswap.train.face_set_who import choose_faces, look_of, reference_look
 
 STAGE: Final = "faces"
@@ -134,9 +126,9 @@ def build_face_set(
     """
     revoked = revocations(*([revocation_list] if revocation_list else []))
     check_consent(persona, show=show, use="face_set", today=today, revoked=revoked)
-    with _alone(folder), torch_threads(threads), torch.inference_mode():
+    with alone(folder), torch_threads(threads), torch.inference_mode():
         look = None if reference is None else reference_look(reference, persona)
-        header = _header(folder, persona, stated, look)
+        header = opened_header(folder, persona, stated, look)
         work = folder / "work"
         with Lines(work / "plates.jsonl") as plates, Lines(work / "journal.jsonl") as journal:
             run = _Run(
@@ -148,70 +140,6 @@ def build_face_set(
             result = run.finish()
         (work / "journal.jsonl").unlink(missing_ok=True)
     return result
-
-
-def _header(
-    folder: Path, persona: Persona, stated: Mapping[str, Any], reference: Array | None
-) -> SetHeader:
-    """The header to go on with. Raises JobError when the set is of another persona or size."""
-    look = "" if reference is None else packed(reference)
-    if not is_face_set(folder):
-        settings = validated(FaceSetSettings, dict(stated))
-        return SetHeader(persona=persona.id, working_space="", settings=settings, reference=look,
-                         finished=False)  # fmt: skip
-    header = read_header(folder)
-    if header.persona != persona.id:
-        raise JobError("the set holds another persona", got=persona.id, wanted=header.persona,
-                       file=folder)  # fmt: skip
-    settings = validated(FaceSetSettings, {**header.settings.model_dump(), **stated})
-    if settings.crop_size != header.settings.crop_size:
-        raise JobError("the set has crops of another size", got=settings.crop_size,
-                       wanted=header.settings.crop_size, file=folder)  # fmt: skip
-    return header.model_copy(
-        update={"settings": settings, "reference": look or header.reference, "finished": False}
-    )
-
-
-def card_of(name: str, folder: Path, *, card: Path | None = None) -> Persona:
-    """A persona's card: the file `card`; else the set's own; else an installed model's.
-
-    Raises JobError for a card of another persona or a wrong one, ConsentError without any.
-    """
-    if card is not None:
-        persona = read_persona(card)
-    elif (folder / PERSONA_FILE).is_file():
-        persona = read_persona(folder / PERSONA_FILE)
-    else:
-        if not name:
-            raise JobError("no persona is named", wanted="--persona")
-        try:
-            known = find_persona(name).card.persona(name)
-        except ModelError:
-            known = None
-        if known is None:
-            raise ConsentError(f"persona {name} has no card that says who allowed it",
-                               wanted="--card FILE")  # fmt: skip
-        persona = known.model_copy(update={"net_mean": None})
-    if name and persona.id != name:
-        raise JobError("the card is of another persona", got=persona.id, wanted=name,
-                       file=card or folder)  # fmt: skip
-    return persona
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Holds the set against a second builder. Raises JobError when there is one."""
-    import fcntl
-
-    (folder / "work").mkdir(parents=True, exist_ok=True)
-    with (folder / "work" / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JobError("another process is building this set", file=folder) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
 
 
 class _Run:
@@ -256,6 +184,7 @@ class _Run:
         faces = choose_faces(
             plan, tracks, ids, describer,
             look=self._look(), least=self.header.settings.min_likeness, where=file,
+            note=lambda text: self.progress(Event(STAGE, "note", 0, 1, message=f"{name}: {text}")),
         )  # fmt: skip
         shot = SetShot(
             plate=job.plate.pattern,
@@ -355,12 +284,12 @@ class _Run:
                 raise CancelledError("stopped; the same command goes on where it was")
             faces = wanted.get((unit.view, unit.frame), [])
             try:
-                changed = self._frame(name, plan, cutter, unit, faces, weights)
+                as_before = self._frame(name, plan, cutter, unit, faces, weights)
             except PlateError as error:
                 self.build.failed.append(error)
                 self._say("failed", done, len(units), unit, error)
             else:
-                self._say("done" if changed else "skipped", done, len(units), unit)
+                self._say("skipped" if as_before else "done", done, len(units), unit)
 
     def _frame(
         self,
@@ -371,7 +300,8 @@ class _Run:
         wanted: Sequence[Face],
         weights: Mapping[str, str],
     ) -> bool:
-        """The persona's faces on one frame; whether any was cut. Raises PlateError."""
+        """The persona's faces on one frame; whether there are some, all as before. Raises
+        PlateError."""
         if not wanted or not unit.source.exists():
             return False
         stated = self.files.stated(unit.source, unit.frame)
@@ -386,7 +316,7 @@ class _Run:
             else:
                 todo.append(face)
         if not todo:
-            return False
+            return True
         image = plan.read(unit)
         plan.check_size(image, unit)
         space = plan.color_space(image, unit.source).space
@@ -419,7 +349,7 @@ class _Run:
             self.build.new += made.place not in self.faces
             self.faces[made.place] = made
             self.journal.add(json.loads(face_line(made)))
-        return True
+        return False
 
     def _key(
         self, plan: Plan, content: str, unit: Unit, face: Face, weights: Mapping[str, str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -41,9 +41,10 @@ def choose_faces(
     look: Array | None,
     least: float,
     where: Path,
+    note: Callable[[str], None],
 ) -> tuple[int, ...]:
     """The persona's ids in a shot's tracks: `ids` where stated; the only performer; else those
-    whose cosine with `look` is at least `least`.
+    whose cosine with `look` is at least `least`; `note` is told of the others.
 
     Raises JobError when a stated id is not there, nobody is, or nothing tells who it is.
     """
@@ -75,6 +76,8 @@ def choose_faces(
         said = ", ".join(f"{cosine:.2f} for face {id_}" for id_, cosine in sorted(alike.items()))
         raise JobError("no performer of the shot looks like the persona", got=f"cosine {said}",
                        wanted=f"{least} or more, or --face", file=where)  # fmt: skip
+    for id_ in sorted(set(alike) - set(chosen)):
+        note(f"face {id_} is taken for another performer (cosine {alike[id_]:.2f})")
     return chosen
 
 
