@@ -9,6 +9,7 @@ squares in stops: in net space, where a stop is the same step at every exposure.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,9 +163,7 @@ def gallery_faces(net: FeatureNet, shown: Arrays) -> Faces:
     found = []
     for rgb, points in zip(shown["pictures"], shown["points"], strict=True):
         frame = _frame(rgb, points)
-        crop = Alignment.of(frame.faces[0], frame.rgb, frame, size=net.size, device=CPU)
-        assert crop is not None
-        found.append(described(net, crop, frame.faces[0]))
+        found.append(described(net, _aligned(frame, net.size), frame.faces[0]))
     return Faces(
         torch.cat([each.sigma for each in found]),
         torch.cat([each.channels for each in found]),
@@ -226,6 +225,8 @@ class _Bench:
             plate = _frame(truths["plate"][pair], truths["plate_points"][pair])
             reference = _frame(truths["reference"][pair], truths["reference_points"][pair])
             effects = self._effects(reference)
+            crop = _aligned(plate, self._net.size)
+            source = seen(self._net, self._net.encode(crop.seen(self._net.size)[0]))
             for index, feature in enumerate(FEATURES):
                 if feature not in self._net.feature_names:
                     continue
@@ -234,7 +235,7 @@ class _Bench:
                 untouched.setdefault(feature, []).append(_stops(plate.rgb, truth, inside))
                 for name, effect in effects.items():
                     wish = self._wish(feature, 1.0, pasted=name == "pasted")
-                    measured = _measured(self._net, effect, plate, wish, truth, inside)
+                    measured = _measured(effect, plate, crop, source, wish, truth, inside)
                     sums.setdefault(feature, {}).setdefault(name, []).append(measured)
             progress("transfers", pair + 1, count)
         return {
@@ -278,10 +279,7 @@ class _Bench:
         write_png(file, contact_sheet(cells, columns=columns))
 
     def _effects(self, reference: Frame) -> dict[str, Features]:
-        crop = Alignment.of(
-            reference.faces[0], reference.rgb, reference, size=self._net.size, device=CPU
-        )
-        assert crop is not None
+        crop = _aligned(reference, self._net.size)
         about = seen(self._net, self._net.encode(crop.seen(self._net.size)[0]))
         given = (self._net, about, self._parser, (), CPU)
         method, averaged, pasted = Features(*given), _Averaged(*given), _Pasted(*given)
@@ -298,23 +296,22 @@ class _Bench:
 
 
 def _measured(
-    net: FeatureNet,
     effect: Features,
     plate: Frame,
+    crop: Alignment,
+    source: Seen,
     wish: FeaturesSettings,
     truth: Pixels,
     inside: NDArray[np.bool_],
 ) -> Transfer:
     result = effect(plate, wish, {})
-    crop = Alignment.of(plate.faces[0], plate.rgb, plate, size=net.size, device=CPU)
-    assert crop is not None
     near = np.zeros_like(inside)
     near[crop.square.slices_in(plate.data_window)] = True
     leak = _stops(result.rgb, plate.rgb, near & ~inside)
     moved = _stops(result.rgb, plate.rgb, inside)
-    step, _ = effect.step(crop, seen(net, net.encode(crop.seen(net.size)[0])), wish)
+    step, _ = effect.step(crop, source, wish)
     region = torch.from_numpy(inside.astype(np.float32))[None, None]
-    there = to_crop(region, crop.matrix, net.size, plate.data_window)[0, 0] > 0.5
+    there = to_crop(region, crop.matrix, crop.size, plate.data_window)[0, 0] > 0.5
     change = step[0].square().mean(0).numpy()
     within = float(np.sqrt(change[there.numpy()].mean())) if there.any() else 0.0
     beyond = float(np.sqrt(change[~there.numpy()].mean()))
@@ -325,6 +322,13 @@ def _measured(
         leaked=leak / max(moved, LEAST_CHANGE),
         spilt=beyond / max(within, LEAST_CHANGE),
     )
+
+
+def _aligned(frame: Frame, size: int) -> Alignment:
+    """The crop of a frame's only face."""
+    crop = Alignment.of(frame.faces[0], frame.rgb, frame, size=size, device=CPU)
+    assert crop is not None, "benches show their faces"
+    return crop
 
 
 def _stops(one: Pixels, two: Pixels, where: NDArray[np.bool_]) -> float:
@@ -351,8 +355,7 @@ def _frame(rgb: NDArray[Any], points: NDArray[Any]) -> Frame:
 
 def _cell(rgb: Pixels, frame: Frame) -> Pixels:
     """The aligned face as people see it."""
-    crop = Alignment.of(frame.faces[0], rgb, frame, size=CELL_PX, device=CPU)
-    assert crop is not None
+    crop = _aligned(replace(frame, rgb=rgb), CELL_PX)
     linear = color.from_net(crop.target)[0].permute(1, 2, 0).contiguous().numpy()
     return _manager().to_display(linear)
 
