@@ -15,6 +15,7 @@ from vfxswap.io.weights import find_model, load_net
 from vfxswap.job import Tracking
 from vfxswap.ops.convert import to_tensor
 from vfxswap.synth.crops import LANDMARK_CROPS, CropRecipe, render_crops
+from vfxswap.synth.face_plates import CONDITIONS, face_plate
 
 Floats = NDArray[np.float32]
 
@@ -137,6 +138,18 @@ def test_portrait_photograph_has_its_one_face(net: LandmarkFinder) -> None:
     assert len(faces) == 1
     pupils = faces[0].points[68:]
     np.testing.assert_allclose(pupils, [[203, 101], [246, 103]], atol=5)
+
+
+@pytest.mark.parametrize("name", ["roll 45 degrees", "yaw 60 degrees", "24 px", "full frame"])
+def test_faces_are_found_turned_tiny_and_huge(net: LandmarkFinder, name: str) -> None:
+    condition = next(c for c in CONDITIONS if c.name == name)
+    plate = face_plate(condition, 1)
+    smallest = min(48, max(16, round(0.9 * condition.face_px)))
+    faces = detect(view(plate.linear), net, Tracking(min_face_px=smallest))
+    assert len(faces) == 1
+    size = float(np.ptp(plate.points[:68], axis=0).max())
+    off = np.linalg.norm(faces[0].points - plate.points, axis=1).mean()
+    assert off < 0.06 * size
 
 
 def test_noise_and_empty_frames_have_no_face(net: LandmarkFinder) -> None:
