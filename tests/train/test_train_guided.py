@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -12,7 +13,9 @@ import torch
 
 from vfxswap import color
 from vfxswap.characteristics import CHARACTERISTICS, NEUTRAL
+from vfxswap.cli import main
 from vfxswap.errors import CancelledError, JobError
+from vfxswap.io.weights import load_net, read_card
 from vfxswap.nets.guided import applied, displaced
 from vfxswap.nets.guided_vector import INDEX, lenses, vectors
 from vfxswap.train import guided, guided_estimator
@@ -213,6 +216,29 @@ def test_other_lenses_in_the_same_frames_have_another_power() -> None:
     ]
     assert max(seen) > 1 and min(seen) < -1
     assert all(-10 <= power <= 8 for power in seen)
+
+
+def test_the_command_trains_measures_and_writes_both_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "work" / "pictures"
+    pictures.mkdir(parents=True)
+    shutil.copy(data().files[0], pictures)
+    few = ("--shards", "1", "--batch", "2", "--iterations", "1", "--progress", "plain")
+    for which, more in (
+        ("guided", ("--width", "4", "--blocks", "1", "--supervised", "1")),
+        ("guided-estimator", ("--width", "4")),
+    ):
+        out = tmp_path / f"{which}-tried"
+        with pytest.raises(SystemExit) as done:
+            main(["train", which, "--out", str(out), "--work", str(tmp_path / "work"), *few, *more])
+        assert done.value.code == 0, capsys.readouterr()
+        card = read_card(out)
+        assert load_net(card, out, device="cpu") is not None
+        assert card.metrics and card.synthetic
+    with pytest.raises(SystemExit) as refused:
+        main(["train", "guided", "--iterations", "0"])
+    assert refused.value.code == 2
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -75,10 +76,16 @@ def run(
 
 
 def export_pair(
-    pair: GuidedPair, data: GuidedSet, settings: guided.GuidedTraining, *, command: str, out: Path
+    pair: GuidedPair,
+    data: GuidedSet,
+    settings: guided.GuidedTraining,
+    *,
+    command: str,
+    out: Path,
+    notes: tuple[str, ...] = (),
 ) -> StoredModel:
-    """Measures a trained pair on the held-out performers and writes it with its card. Weights are
-    rounded to half precision first: the numbers are those of the file."""
+    """Measures a trained pair on the held-out performers and writes it with its card, which also
+    says `notes`. Weights are rounded to half precision first: the numbers are those of the file."""
     _round(pair)
     training, held_out = data.split()
     moved = displacement_rows(pair, data, held_out)
@@ -86,6 +93,8 @@ def export_pair(
     metrics: dict[str, Metric] = {}
 
     def put(name: str, value: float, unit: str, note: str) -> None:
+        if np.isnan(value):  # a small set may have no such lens or light
+            return
         metrics[name] = Metric(value=round(value, 4), unit=unit, command=command, note=note)
 
     for way in ("added", "removed"):
@@ -102,8 +111,7 @@ def export_pair(
     for low, high in POWERS:
         for name in ("added", "added_nothing", "removed", "removed_nothing"):
             value = summary(moved, name, chosen=lambda p, a=low, b=high: a <= p < b)  # type: ignore[misc]
-            if value == value:
-                put(f"{name}_{low}_to_{high}", value, "px", f"{low} to {high} dpt, at 512²")
+            put(f"{name}_{low}_to_{high}", value, "px", f"{low} to {high} dpt, at 512²")
     for name, what in (("relit", "the network"), ("relit_nothing", "doing nothing"),
                        ("unlit", "the inverse takes the light out again")):  # fmt: skip
         put(name, summary(lit, name), "stops", f"face under a light at a held-out place: {what}")
@@ -136,22 +144,28 @@ def export_pair(
             "was there before.",
             "Frames are one standard shape at a crop's resolution, soft where they are thin.",
             "The offset was given no truth of its own: highlights are part of the gain.",
+            *notes,
         ),
     )
     return save_model(out, card, pair.state_dict(), half=True)
 
 
 def export_estimator(
-    net: GuidedEstimator, data: GuidedSet, *, command: str, out: Path
+    net: GuidedEstimator,
+    data: GuidedSet,
+    *,
+    command: str,
+    out: Path,
+    notes: tuple[str, ...] = (),
 ) -> StoredModel:
     """Measures a trained estimator on the held-out performers, rounded to half precision, and
-    writes it with its card."""
+    writes it with its card, which also says `notes`."""
     _round(net)
     training, held_out = data.split()
     found = guided_estimator.evaluate(net, data, held_out)
     units = {"mean_power": "dpt", "guessing_mean_power": "dpt", "cross_power": "dpt", "pd": "mm",
              "angle": "deg", "area_iou": "IoU"}  # fmt: skip
-    notes = {
+    meanings = {
         "mean_power": "mean absolute error of sphere + cylinder / 2",
         "guessing_mean_power": "the same for always saying the mean",
         "cross_power": "of the cross cylinders J0 and J45",
@@ -171,13 +185,14 @@ def export_estimator(
         metrics={
             name: Metric(
                 value=round(value, 4), unit=units.get(name, "share"), command=command,
-                note=notes.get(name, ""),
+                note=meanings.get(name, ""),
             )
             for name, value in found.items()
         },
         negative_results=(
             "Measured on crops dressed as in training: exposure, blur, grain, JPEG, objects.",
             "Trained on renderings alone; no photograph of anybody with glasses was tried.",
+            *notes,
         ),
     )  # fmt: skip
     return save_model(out, card, net.state_dict(), half=True)
