@@ -138,6 +138,21 @@ def test_features_renders_with_layers_and_says_by_whose_consent(world: Path) -> 
     assert len(effect["settings"]["reference"]) == 64
 
 
+def test_a_frame_of_another_reference_is_told(
+    world: Path, rendered: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ("--reference", "two.exr", "--feature", "pose", "--skip-existing")
+
+    def told() -> str:
+        assert run(*FEATURES, *again, "--temperature", "1") == 0
+        return capsys.readouterr().err
+
+    assert "1 written" in told()
+    assert "another effect or setting" not in told()
+    write_exr(world / "two.exr", rendered["two"] * [1.0, 0.5, 0.3])
+    assert "made with another effect or setting" in told()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
