@@ -108,7 +108,7 @@ def guided_rows(
             progress("performers", number + 1, performers)
         rows += lens_rows(scenes, pair)
         rows += light_rows(scenes, pair)
-        rows += exactness_rows(scenes[0], pair, place)
+        rows += exactness_rows(scenes[0], place)
         if estimator is None:
             rows.append(_row("estimates", "no model is installed", "", {}))
         else:
@@ -198,7 +198,11 @@ def light_rows(scenes: Sequence[Scene], pair: GuidedPair | None) -> list[Row]:
             plain = to_tensor(each.frame.rgb)
             made = {"doing nothing": plain}
             crop = Alignment.of(
-                each.face, each.frame.rgb, each.frame, size=LIGHT_CROP, device=plain.device
+                each.face,
+                each.frame.rgb,
+                each.frame,
+                size=LIGHT_CROP if pair is None else pair.size,
+                device=plain.device,
             )
             assert crop is not None
             gain, offset = by_surface(head_pose(each.face.points), _pixels(SIZE), values)
@@ -236,14 +240,12 @@ def relit(each: Scene, place: Array) -> tuple[dict[str, float], Tensor]:
     return values, to_tensor(_working(np.asarray(lit, np.float32)))
 
 
-def exactness_rows(each: Scene, pair: GuidedPair | None, place: torch.device) -> list[Row]:
+def exactness_rows(each: Scene, place: torch.device) -> list[Row]:
     """What must hold to the bit, and how near the inverse comes back."""
-    pairs = {} if pair is None else {"guided-synthetic": pair}
-    effect = Guided(pairs, None, {}, place)
+    effect = Guided({}, None, {}, place)
     plate = each.frame
     wish: dict[str, object] = {"sphere": -6.0, "frames": 1.0, "tint_density": 0.3}
-    if pair is not None:
-        wish |= {"light1_intensity": 0.8, "light1_x": 1.0}
+    wish |= {"light1_intensity": 0.8, "light1_x": 1.0}
 
     def done(more: Mapping[str, object], of: Frame = plate) -> tuple[Tensor, Tensor, Tensor]:
         result = effect(of, validated(GuidedSettings, dict(more)), {})

@@ -228,12 +228,21 @@ def test_a_tint_darkens_by_its_density() -> None:
     np.testing.assert_allclose(layer(result, "guided_gain")[lens][:, 0], 0.1, rtol=1e-3)
 
 
-def test_light_is_added_by_the_network_and_fades_at_the_edge_of_the_crop() -> None:
+@pytest.mark.parametrize("model", ["surface", "network"])
+def test_light_is_added_and_fades_at_the_edge_of_the_crop(model: str) -> None:
     plate = frame()
-    result = done({"light2_intensity": 1.0}, plate)
+    result = done({"light2_intensity": 1.0, "light_model": model}, plate)
     gain = layer(result, "guided_gain")
     assert gain.max() > 1.01 and (result.rgb[80, 80] > plate.rgb[80, 80]).all()
     assert untouched(result, plate)
+
+
+def test_light_falls_on_the_side_it_comes_from() -> None:
+    gain = layer(done({"light1_intensity": 2.0, "light1_x": 3.0}), "guided_gain")[..., 0]
+    middle = SIZE // 2
+    assert gain[60:110, middle:].mean() > 1.5 * (gain[60:110, :middle].mean() - 1) + 1
+    behind = layer(done({"light1_intensity": 2.0, "light1_z": -2.0}), "guided_gain")
+    assert behind[70:100, 70:90].max() < 1.05
 
 
 def test_only_the_named_face_is_changed() -> None:

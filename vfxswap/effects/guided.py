@@ -34,7 +34,7 @@ from vfxswap.effects.guided_glasses import (
     shaded,
     shadow,
 )
-from vfxswap.effects.guided_light import by_network, edge_ramp, lit
+from vfxswap.effects.guided_light import by_network, by_surface, edge_ramp, face_fade, lit
 from vfxswap.effects.guided_settings import GuidedPlacement, GuidedSettings, tinted
 from vfxswap.effects.outputs import (
     GUIDED_DISPLACEMENT,
@@ -51,15 +51,15 @@ from vfxswap.nets.guided_estimator import GuidedEstimator
 from vfxswap.nets.guided_vector import tint_transmission, vectors
 from vfxswap.ops.convert import to_pixels, to_tensor
 from vfxswap.ops.matte import polygon_matte
-from vfxswap.ops.warp import warp_field
+from vfxswap.ops.warp import inverted, warp_field
 from vfxswap.settings import Settings
 
 __all__ = ["Guided", "GuidedSettings"]
 
 ESTIMATES = "guided_estimator"
 """The stage of models that estimate."""
-LIGHT_CROP = 128
-"""Side of the crop in which light is made without a network."""
+LIGHT_CROP = 256
+"""Side of the crop in which light falls on the mean head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,9 @@ class Guided:
         pictures: dict[str, Pixels] = {}
         estimator: GuidedEstimator | None = None
         for chosen in cast(Sequence[GuidedPlacement], settings):
-            if lit(chosen.values) and chosen.model not in pairs:
+            # Whatever the degree, which may be keyframed by itself.
+            networked = chosen.light_model == "network" and lit(chosen.model_dump())
+            if networked and chosen.model not in pairs:
                 net = models.by_name(chosen.model).net
                 if not isinstance(net, GuidedPair):
                     raise JobError("not a model of guided changes", got=chosen.model)
@@ -184,7 +186,9 @@ class Guided:
         glassy = optics or values["frames"] > 0
         if not (glassy or lit(values)):
             return None
-        pair = self._pairs.get(chosen.model)
+        pair = (
+            self._pairs[chosen.model] if chosen.light_model == "network" and lit(values) else None
+        )
         size = pair.size if pair is not None else LIGHT_CROP
         crop = Alignment.of(face, rgb, frame, size=size, device=self._device)
         if crop is None:
@@ -193,7 +197,7 @@ class Guided:
         linear, _ = crop.beneath(box)
         gain, offset = linear.new_ones(1, 3, 1, 1), linear.new_zeros(1, 3, 1, 1)
         light = linear.new_zeros(1, 1, box.height, box.width)
-        if lit(values) and pair is not None:
+        if lit(values):
             gain, offset, light = _lit(pair, crop, box, values)
         before = linear * gain + offset
         after = before
@@ -327,11 +331,19 @@ class Guided:
 
 
 def _lit(
-    pair: GuidedPair, crop: Alignment, box: Box, values: Mapping[str, float]
+    pair: GuidedPair | None, crop: Alignment, box: Box, values: Mapping[str, float]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gain, offset [1, 3, h, w] and where light is made [1, 1, h, w] over `box`."""
-    gain, offset = by_network(pair, crop.target, values, matrix=crop.matrix)
+    if pair is not None:
+        gain, offset = by_network(pair, crop.target, values, matrix=crop.matrix)
+    else:
+        at = np.arange(crop.size) + 0.5
+        pixels = apply(inverted(crop.matrix), np.stack(np.meshgrid(at, at), -1))
+        pose = head_pose(crop.points, pixel_aspect=crop.pixel_aspect)
+        gain, offset = (x.to(crop.linear) for x in by_surface(pose, pixels, values))
     ramp = edge_ramp(crop.size).to(gain)
+    if pair is None:
+        ramp = ramp * face_fade(apply(crop.matrix, crop.points), crop.size).to(gain)
     planes = torch.cat([(gain - 1) * ramp, offset * ramp, ramp], 1)
     back = crop.back(planes, box)
     return 1 + back[:, :3], back[:, 3:6], settled(back[:, 6:])

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from vfxswap.align.head import HeadPose, face_points, surface_normals
 from vfxswap.characteristics import HEAD_M, LIGHTS
-from vfxswap.geometry import Array
+from vfxswap.geometry import BROWS, JAW, Array
 from vfxswap.nets.guided import GuidedPair
 from vfxswap.nets.guided_vector import NEAREST_HEAD, vectors
+from vfxswap.ops.matte import feather_inwards, polygon_matte
 
 EDGE_SHARE: Final = 0.1
 """Over this share of the crop, inside its edge, relighting fades."""
-_BACKGROUND_MM: Final = (-80.0, -60.0)
+_FADE_SHARE: Final = 0.09
+_ROOT, _BASE = 27, 33
 
 
 def lit(values: Mapping[str, float]) -> bool:
@@ -60,10 +62,19 @@ def by_surface(pose: HeadPose, pixels: Array, values: Mapping[str, float]) -> tu
         near = np.maximum(far / (HEAD_M * 1000), NEAREST_HEAD)
         color = np.array([values[f"{light}_{c}"] for c in ("red", "green", "blue")])
         total += (level * facing / near**2)[..., None] * color
-    low, high = _BACKGROUND_MM
-    face = np.clip((at[..., 2] - low) / (high - low), 0, 1)[..., None]
-    planes = torch.from_numpy((total * face).astype(np.float32).transpose(2, 0, 1))[None]
+    planes = torch.from_numpy(total.astype(np.float32).transpose(2, 0, 1))[None]
     return 1 + planes, torch.zeros_like(planes)
+
+
+def face_fade(points: Array, size: int) -> Tensor:
+    """[1, 1, S, S] where the mean head stands for the face: within jaw and forehead of `points`
+    [70, 2] in crop pixels, fading inwards."""
+    up = points[_ROOT] - points[_BASE]
+    top = points[BROWS] + 0.9 * up
+    outline = np.concatenate([points[JAW], points[16:17] + 0.8 * up, top[::-1],
+                              points[0:1] + 0.8 * up])  # fmt: skip
+    matte = polygon_matte(outline, (size, size))
+    return feather_inwards(matte, _FADE_SHARE * size)
 
 
 def edge_ramp(size: int) -> Tensor:

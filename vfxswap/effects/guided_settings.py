@@ -88,7 +88,14 @@ class GuidedPlacement(Settings):
         description="Still of the plate's size that shows what is behind the performer, for what "
         "lenses had hidden.",
     )
-    model: str = Field(default=STARTER, min_length=1, description="Model of lights and estimates.")
+    light_model: Literal["surface", "network"] = Field(
+        default="surface",
+        description="What lights fall on: the mean head's surface, or what a network makes of the "
+        "picture, cast shadows too.",
+    )
+    model: str = Field(
+        default=STARTER, min_length=1, description="Model for light_model = network."
+    )
 
     @model_validator(mode="after")
     def _box_agrees(self) -> Self:
