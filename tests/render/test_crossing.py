@@ -15,7 +15,7 @@ SHOTS = 10
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_performers_keep_their_ids_in_nine_of_ten_shots(tmp_path: Path) -> None:
+def test_performers_keep_their_ids_in_ten_shots(tmp_path: Path) -> None:
     confused = []
     for seed in range(SHOTS):
         folder = tmp_path / str(seed)
@@ -28,4 +28,4 @@ def test_performers_keep_their_ids_in_nine_of_ten_shots(tmp_path: Path) -> None:
         # That a performer is there all at once may count as a cut, too.
         assert 1025 in tracks.cuts[""]
         confused += [seed] if wrong else []
-    assert len(confused) <= 1, confused
+    assert not confused, confused

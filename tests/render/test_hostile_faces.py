@@ -115,6 +115,7 @@ def test_a_face_cut_by_the_edge_keeps_its_visible_landmarks(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_forty_faces_are_found_and_keep_their_ids(tmp_path: Path) -> None:
     performers = [
         face_plate(Condition("crowd", face_px=100, full_frame=True), k, size=(192, 200))
