@@ -21,8 +21,8 @@ from vfxswap.train.features_sheets import write_sheets
 
 REFINED_STEPS = 30
 _FITTED = 400
-_MEASURED = 192
-_REFINED = 48
+_MEASURED = 144
+_REFINED = 24
 
 
 def finish(net: FeatureNet, data: PartCrops, *, seed: int) -> None:
