@@ -8,10 +8,12 @@ learns from the same crops as a run on one, and a checkpoint goes on with any nu
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from torch import Tensor, distributed, nn
@@ -107,7 +109,18 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
     if cuda:
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+    backend = "nccl" if cuda else "gloo"
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(count):
+        # torchrun's own store keeps addresses of killed processes at times: a file a life does not.
+        life = f"{os.getppid()}-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+        meeting = Path(tempfile.gettempdir()) / f"vfxswap-ranks-{life}"
+        store = distributed.FileStore(str(meeting), count)
+        rank = int(os.environ["RANK"])
+        distributed.init_process_group(
+            backend, store=store, rank=rank, world_size=count, timeout=PATIENCE
+        )
+    else:
+        distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield Ranks(distributed.get_rank(), distributed.get_world_size()), device
     finally:
