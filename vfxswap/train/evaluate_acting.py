@@ -193,7 +193,7 @@ def acting_rows(
 ) -> list[tuple[str, Mapping[str, NDArray[np.float32]]]]:
     """For every pair its name and pictures [N, S, S, 3] by row: performance, swap, truth."""
     views: dict[str, Batch] = {p.id: centred(crops, p.id) for p in personas}
-    rows = []
+    rows: list[tuple[str, Mapping[str, NDArray[np.float32]]]] = []
     for a in personas:
         for b in personas:
             if a == b:

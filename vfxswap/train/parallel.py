@@ -114,7 +114,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         # torchrun's own store keeps addresses of killed processes at times: a file a life does not.
         life = f"{os.getppid()}-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
         meeting = Path(tempfile.gettempdir()) / f"vfxswap-ranks-{life}"
-        store = distributed.FileStore(str(meeting), count)
+        store = distributed.FileStore(str(meeting), count)  # type: ignore[attr-defined]
         rank = int(os.environ["RANK"])
         distributed.init_process_group(
             backend, store=store, rank=rank, world_size=count, timeout=PATIENCE
