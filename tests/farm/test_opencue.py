@@ -88,6 +88,12 @@ def test_commands_are_read_back_by_a_shell_once_the_token_is_replaced() -> None:
     assert words("report") == ["report", job, "--show", "kestrel", *run]
 
 
+def test_a_submission_of_some_frames_reports_those_alone() -> None:
+    some = replace(_submission(NASTY), frames=(1004, 1007), selection="1004-1007x3")
+    command = _layers(_spec(some))["report"].findtext("cmd")
+    assert command is not None and "--frames 1004-1007x3" in command
+
+
 def test_names_are_those_that_xml_and_cuebot_allow() -> None:
     spec = _spec(_submission(Path("/shots/ü sh 010.v2.json")))
     job = spec.find("job")

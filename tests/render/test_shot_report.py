@@ -22,7 +22,7 @@ from small_shot import (
     write_shot,
 )
 
-from vfxswap.errors import PlateError
+from vfxswap.errors import JobError, PlateError
 from vfxswap.geometry import Face
 from vfxswap.io.exr import write_image
 from vfxswap.io.tracks import PlateIdentity, TrackerModel, Tracks
@@ -92,6 +92,14 @@ def test_broken_and_missing_frames_are_named_with_their_reasons(shot: Path) -> N
     assert frames[1001].state == "whole" and report.totals.missing == 3
     page = page_of(shot, gain_job(shot, "1001-1006"))
     assert "5 of 6 frames are not there" in page and "no such file" in page
+
+
+def test_some_frames_are_reported_as_if_they_were_all(shot: Path) -> None:
+    render(gain_job(shot, "1001-1006"), frames=[1001, 1003])
+    report = shot_report(gain_job(shot, "1001-1006"), frames=[1003, 1001])
+    assert report.exit_code == 0 and set(by_frame(report)) == {1001, 1003}
+    with pytest.raises(JobError, match="1007"):
+        shot_report(gain_job(shot, "1001-1006"), frames=[1007])
 
 
 def test_frames_of_unlike_makers_are_told(shot: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def _render(
     job: JobArgument,
-    frames: Annotated[
-        str, typer.Option("--frames", "-f", help="Only these frames of the job.")
-    ] = "",
+    frames: run.SomeFrames = "",
     show: run.Show = "",
     skip_existing: run.SkipExisting = False,
     overwrite: run.Overwrite = True,

@@ -23,23 +23,31 @@ def _report(
         Path | None,
         typer.Option("--output", "-o", help="Folder to write; else beside the frames."),
     ] = None,
+    frames: run.SomeFrames = "",
     show: run.Show = "",
     threads: Annotated[int | None, typer.Option(min=1, help="Frames opened at once.")] = None,
     progress: run.ProgressOption = Dialect.AUTO,
     path_map: run.PathMapping = None,
     path_map_file: run.PathMappingFile = None,
 ) -> None:
-    """Open every frame of a job and report: report.html, and report.json for programs.
+    """Open every frame of a job, or some, and report: report.html, and report.json for programs.
 
     Exit code 0 when all frames are there and whole, 1 when not (they are named), 2 bad job.
     """
     with run.cancelled_by_signals() as cancel:
         from vfxswap.render.report_page import report_folder, write_shot_report
         from vfxswap.render.shot_report import shot_report
+        from vfxswap.shot import parse_frames
 
         stated = read_job(job, show, path_map, path_map_file)
         with listener(progress) as listen:
-            report = shot_report(stated, threads=threads, progress=listen, cancel=cancel)
+            report = shot_report(
+                stated,
+                frames=parse_frames(frames) if frames else None,
+                threads=threads,
+                progress=listen,
+                cancel=cancel,
+            )
         page = write_shot_report(output or report_folder(stated), stated, report)
     finish_report(progress, report, page)
     raise typer.Exit(report.exit_code)

@@ -62,6 +62,7 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite/--no-overwrite", help="Replace frames that exist.")
 ]
 Frames = Annotated[str, typer.Option("--frames", "-f", help="Frame range, as in 1001-1100x2,1200.")]
+SomeFrames = Annotated[str, typer.Option("--frames", "-f", help="Only these frames of the job.")]
 ColorSpace = Annotated[
     str, typer.Option(help="Colour space of the plate; else the file says, then file rules.")
 ]

@@ -47,9 +47,7 @@ def submit(
             metavar="SCHEDULER",
         ),
     ],
-    frames: Annotated[
-        str, typer.Option("--frames", "-f", help="Only these frames of the job.")
-    ] = "",
+    frames: run.SomeFrames = "",
     chunk: Annotated[int, typer.Option(min=1, help="Frames a task.")] = DEFAULT_CHUNK,
     retries: Annotated[
         int, typer.Option(min=0, help="How often a task that may be tried again is.")
@@ -86,6 +84,7 @@ def submit(
                 job_file=job.absolute(),
                 frames=_frames(content, frames),
                 chunk=chunk,
+                selection=frames,
                 retries=retries,
                 device=device,
                 precision=precision.value,

@@ -56,8 +56,14 @@ def render_command(submission: Submission, *more: str) -> tuple[str, ...]:
 
 
 def report_command(submission: Submission, *more: str) -> tuple[str, ...]:
-    """What looks at all frames when every chunk is over."""
-    return ("report", str(submission.job_file), *show_options(submission), *more)
+    """What looks at the frames when every chunk is over."""
+    return ("report", str(submission.job_file), *report_options(submission), *more)
+
+
+def report_options(submission: Submission) -> tuple[str, ...]:
+    """The show, and the frames unless they are all of the job's."""
+    selection = ("--frames", submission.selection) if submission.selection else ()
+    return (*show_options(submission), *selection)
 
 
 def quoted(words: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from vfxswap.errors import JobError
-from vfxswap.farm.commands import engine_options, quoted, show_options
+from vfxswap.farm.commands import engine_options, quoted, report_options
 from vfxswap.farm.ranges import to_openjd
 from vfxswap.farm.submission import Submission, Target
 from vfxswap.files import write_atomically
@@ -199,7 +199,7 @@ def _frames(submission: Submission, settings: OpenJDSettings) -> dict[str, Any]:
 
 
 def _report(submission: Submission) -> dict[str, Any]:
-    arguments = ["report", _JOB, *_MAPPED, *show_options(submission), *_threads(submission)]
+    arguments = ["report", _JOB, *_MAPPED, *report_options(submission), *_threads(submission)]
     return {
         "name": "Report",
         "dependencies": [{"dependsOn": "Frames"}],

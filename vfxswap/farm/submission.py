@@ -41,6 +41,8 @@ class Submission:
     """In the order in which they are wanted."""
     chunk: int
     """Frames a task."""
+    selection: str = ""
+    """Range that `frames` were asked for by; "" where they are all of the job's."""
     retries: int = 2
     """How often a task that may be tried again is tried again."""
     device: str = "auto"

@@ -36,7 +36,7 @@ from vfxswap.render.output import (
     sidecar_path,
     verify_sidecar,
 )
-from vfxswap.render.plan import Unit, opened_files, units_of
+from vfxswap.render.plan import Unit, chosen_frames, opened_files, units_of
 from vfxswap.render.prepare import tracks_path
 from vfxswap.render.report import Event, Listener, silent
 from vfxswap.render.stability import FaceTrack, face_tracks
@@ -132,17 +132,20 @@ class ShotReport(Settings):
 def shot_report(
     job: Job,
     *,
+    frames: Sequence[int] | None = None,
     threads: int | None = None,
     progress: Listener = silent,
     cancel: threading.Event | None = None,
 ) -> ShotReport:
-    """Opens and reads every frame of the job. Needs neither models nor consent, and of the plate
-    nothing but, for a job without a range, the names of its files.
+    """Opens and reads every frame of the job, or only some of its `frames`. Needs neither models
+    nor consent, and of the plate nothing but, for a job without a range, the names of its files.
 
-    Raises JobError, PlateError when it cannot be known which frames are wanted, CancelledError.
+    Raises JobError (for frames that are not the job's, too), PlateError when it cannot be known
+    which frames are wanted, CancelledError.
     """
     cancel = cancel or threading.Event()
-    wanted, views = _wanted(job)
+    known, views = _wanted(job)
+    wanted = tuple(chosen_frames(known, frames))
     output, plate = PlateSequence(job.output.pattern), PlateSequence(job.plate.pattern)
     units = units_of(plate, output, sorted(wanted), views)
     progress(Event("report", "begin", 0, len(units)))
@@ -150,12 +153,12 @@ def shot_report(
     def look(unit: Unit) -> FrameReport | None:
         return None if cancel.is_set() else _frame(unit, sidecar=job.output.sidecar)
 
-    frames = []
+    looked_at = []
     with ThreadPoolExecutor(min(threads or os.cpu_count() or 1, _MOST_THREADS)) as pool:
         for done, found in enumerate(pool.map(look, units), 1):
             if found is None:
                 raise CancelledError("cancelled while looking at frames")
-            frames.append(found)
+            looked_at.append(found)
             progress(Event("report", "done", done, len(units), found.frame, found.view))
     tracks, complaints = _tracks(job)
     stability = tuple(face_tracks(tracks, wanted, views)) if tracks is not None else ()
@@ -168,16 +171,16 @@ def shot_report(
         frame_range=format_frames(wanted),
         views=views,
         effects=tuple(spec.model_dump(mode="json") for spec in job.effects),
-        totals=_totals(frames, stability),
+        totals=_totals(looked_at, stability),
         incomplete={
-            state: format_frames(f.frame for f in frames if f.state == state)
+            state: format_frames(f.frame for f in looked_at if f.state == state)
             for state in ("broken", "missing")
-            if any(f.state == state for f in frames)
+            if any(f.state == state for f in looked_at)
         },
-        machines=_machines(frames),
-        warnings=(*complaints, *_disagreements(frames)),
+        machines=_machines(looked_at),
+        warnings=(*complaints, *_disagreements(looked_at)),
         stability=stability,
-        frames=tuple(frames),
+        frames=tuple(looked_at),
     )
 
 
