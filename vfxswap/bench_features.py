@@ -27,7 +27,7 @@ from vfxswap.effects.base import Frame
 from vfxswap.effects.feature_edit import ChannelVectors, Seen, named_vectors, seen
 from vfxswap.effects.features import Features
 from vfxswap.effects.features_settings import POSE, FeaturesSettings
-from vfxswap.errors import JobError
+from vfxswap.errors import CancelledError, JobError
 from vfxswap.geometry import LANDMARK_COUNT, Box, Face
 from vfxswap.image import Pixels
 from vfxswap.io.exr import write_png
@@ -57,7 +57,7 @@ PASTE_LEVELS = 2
 """Coarsest levels that pasting takes from the plate, as the swap does: its light."""
 WAYS = ("method", "averaged", "pasted")
 LEAST_CHANGE = 1e-3
-"""Stops, or as much in net space: below this a share of a change says nothing."""
+"""Stops: below this a share of a change says nothing."""
 ALPHAS = (-0.5, 0.0, 0.5, 1.0, 1.5)
 SHEET_PAIRS = 4
 CELL_PX = 112
@@ -66,15 +66,23 @@ CPU = torch.device("cpu")
 
 class Transfer(NamedTuple):
     """A feature's numbers, means over pairs, in stops: the `error` inside the region against
-    truth, the comp's `change` there and its change outside (`leak`); and, as shares of the
-    change inside, `leaked` of the comp and `spilt` of the step before it is confined to the
-    feature's region."""
+    truth, the comp's `change` there and its change outside (`leak`); the same two of the step
+    before it is confined to the feature's region (`step`, `step_outside`)."""
 
     error: float
     change: float
     leak: float
-    leaked: float
-    spilt: float
+    step: float
+    step_outside: float
+
+    def as_json(self) -> dict[str, float]:
+        """With shares of the change inside: `leaked` of the comp and `spilt` of the step. They
+        are shares of means: pairs that hardly differ would spoil means of shares."""
+        return {
+            **self._asdict(),
+            "leaked": self.leak / max(self.change, LEAST_CHANGE),
+            "spilt": self.step_outside / max(self.step, LEAST_CHANGE),
+        }
 
 
 class _Averaged(Features):
@@ -138,7 +146,7 @@ def run(
         faces = gallery_faces(net, shown)
         truths = pairs(work, pair_settings, progress=progress, stop=stop)
         bench = _Bench(net, parser, faces.channels.float().mean(0, keepdim=True), temperature)
-        transfer = bench.transfers(truths, progress=progress)
+        transfer = bench.transfers(truths, progress=progress, stop=stop)
         found = retrieval(net, faces, shown, temperature=temperature)
         if sheet is not None:
             bench.write_sheet(sheet, truths)
@@ -215,13 +223,17 @@ class _Bench:
         self._net, self._parser, self._mean = net, parser, mean_channels
         self._temperature = temperature
 
-    def transfers(self, truths: Arrays, *, progress: Progress) -> dict[str, dict[str, Any]]:
+    def transfers(
+        self, truths: Arrays, *, progress: Progress, stop: Callable[[], bool] = lambda: False
+    ) -> dict[str, dict[str, Any]]:
         """By feature: `method`, `averaged`, `pasted` as `Transfer`s, and `untouched`, the plate's
         own difference from the truth."""
         sums: dict[str, dict[str, list[Transfer]]] = {}
         untouched: dict[str, list[float]] = {}
         count = len(truths["plate"])
         for pair in range(count):
+            if stop():
+                raise CancelledError("measuring was stopped")
             plate = _frame(truths["plate"][pair], truths["plate_points"][pair])
             reference = _frame(truths["reference"][pair], truths["reference_points"][pair])
             effects = self._effects(reference)
@@ -242,7 +254,7 @@ class _Bench:
             feature: {
                 "untouched": float(np.mean(untouched[feature])),
                 **{
-                    name: Transfer(*np.mean(rows, axis=0).tolist())._asdict()
+                    name: Transfer(*np.mean(rows, axis=0).tolist()).as_json()
                     for name, rows in ways.items()
                 },
             }
@@ -319,8 +331,8 @@ def _measured(
         error=_stops(result.rgb, truth, inside),
         change=moved,
         leak=leak,
-        leaked=leak / max(moved, LEAST_CHANGE),
-        spilt=beyond / max(within, LEAST_CHANGE),
+        step=within / STOP,
+        step_outside=beyond / STOP,
     )
 
 
