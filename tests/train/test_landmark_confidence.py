@@ -44,7 +44,7 @@ def test_the_shipped_net_says_how_often_its_landmarks_are_near(tmp_path: Path) -
     stored = find_model("landmarks-synthetic")
     net = load_net(stored.card, stored.folder, device="cpu")
     assert isinstance(net, LandmarkNet)
-    faces = face_tests.ordinary(tmp_path, shards=1, progress=quiet)
+    faces = face_tests.varied(tmp_path, shards=1, progress=quiet)
     found = localised(net, faces, np.arange(0, len(faces), 2), seed=3)
     near = found.error < NEAR
     for low in (0.5, 0.7, 0.9):
