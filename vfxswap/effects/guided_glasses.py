@@ -29,7 +29,7 @@ from vfxswap.geometry import Array, Box
 from vfxswap.image import Pixels
 from vfxswap.ops.convert import to_tensor
 from vfxswap.ops.matte import polygon_matte, smoothed
-from vfxswap.ops.warp import between_windows, warp_affine, warp_field
+from vfxswap.ops.warp import between_windows, warp_affine
 
 Pattern = Literal["plain", "tortoise", "stripes"]
 
@@ -168,12 +168,6 @@ def field(glasses: Glasses, lens: Lens, *, removed: bool = False) -> Tensor:
         planes = torch.from_numpy(np.ascontiguousarray(moved.transpose(2, 0, 1)))
         total[(0, slice(None), *here)] += planes * cover[here]
     return total.to(glasses.lenses.device, torch.float32)
-
-
-def behind_lenses(picture: Tensor, glasses: Glasses, moved: Tensor) -> tuple[Tensor, Tensor]:
-    """`picture` [1, C, h, w] over the glasses' box, moved by a field; and the share [1, 1, h, w]
-    of it that comes from within the lenses, for what is taken out of worn ones."""
-    return warp_field(picture, moved), warp_field(glasses.lens, moved).clamp(0, 1)
 
 
 def held_inside(glasses: Glasses, moved: Tensor) -> Tensor:
