@@ -15,16 +15,12 @@ from vfxswap.geometry import Array, Face
 
 LIKELY: Final = 0.5
 MARGIN: Final = 0.3
-
-LEFT_OVER: Final = 0.35
-"""See `reunited`. Two performers look more alike than this in 5 to 10 of 100 cases, one performer
-in two lights in about 80."""
 """See `reunited`. With two performers on either side of a cut and one picture of each, these join
 one of the wrong performers in 2 to 4 of 100 shots where one is another after the cut."""
 
 LEFT_OVER: Final = 0.35
-"""Of two performers, one in 8 looks more alike than this by chance; of two pictures of one, in
-other light, four in five do."""
+"""See `reunited`. Two performers look more alike than this in 5 to 10 of 100 cases, one performer
+in two lights in about 80."""
 
 CLEAREST: Final = 24
 """Faces of a track that its look is taken from: those with the highest scores."""
