@@ -52,7 +52,7 @@ def farm_rows(*, quick: bool = False, repeats: int = 3) -> list[Row]:
     `quick` takes small frames and few, to try the command. Raises JobError when no model of a
     synthetic persona is installed.
     """
-    size, frames = ((480, 270), 4) if quick else ((1536, 864), 24)
+    size, frames = ((480, 270), 4) if quick else ((1920, 1080), 40)
     counts = (5, 10, 20) if quick else COUNTS
     rows = [machine(pick_device("cpu"))]
     with tempfile.TemporaryDirectory() as name:

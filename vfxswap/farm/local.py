@@ -22,7 +22,7 @@ from distributed.system import MEMORY_LIMIT
 from vfxswap.farm.cluster import Cluster, quieten
 from vfxswap.farm.engine import Engine, Order
 from vfxswap.farm.identity import SLOTS, code_tag, provided
-from vfxswap.farm.nodes import ALLOWED_FAILURES, NO_PAGES, start_error
+from vfxswap.farm.nodes import ALLOWED_FAILURES, NO_PAGES, PLAIN_WORKERS, start_error
 from vfxswap.farm.security import LOOPBACK
 from vfxswap.farm.submission import Submission
 from vfxswap.job import Job
@@ -107,7 +107,8 @@ def local_cluster(workers: int, *, threads: int) -> Iterator[Client]:
     quieten()
     with ExitStack() as stack:
         # Dask gives up on a process that is not there again within 15 s.
-        stack.enter_context(dask.config.set({"distributed.deploy.lost-worker-timeout": START_S}))
+        patient = {"distributed.deploy.lost-worker-timeout": START_S}
+        stack.enter_context(dask.config.set({**patient, **PLAIN_WORKERS}))
         try:
             started = stack.enter_context(
                 LocalCluster(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
+import dask.config
 from distributed import Nanny, Scheduler
 
 from vfxswap.errors import JobError, VfxSwapError
@@ -18,6 +19,14 @@ from vfxswap.farm.security import LOOPBACK, TlsSettings, checked_address, is_loo
 ALLOWED_FAILURES = 1
 """Workers that a task may lose before it counts as guilty. With Dask's own 3 a frame that kills
 its process would end four with its chunk and four alone."""
+
+PLAIN_WORKERS = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
+}
+"""Configuration of Dask. It would look at the stacks of a worker's threads a hundred times a
+second, for pages that nobody opens here. And a worker has threads with arenas of their own before
+`keep_freed_memory` comes, which later threads would share."""
 
 NO_PAGES = f"{LOOPBACK}:0"
 """Dask serves pages on the web in any case, without TLS: at least for this machine alone."""
@@ -93,7 +102,8 @@ def serve_worker(
                 await nanny.finished()
 
     try:
-        _run(serve())
+        with dask.config.set(PLAIN_WORKERS):
+            _run(serve())
     except (OSError, TimeoutError, RuntimeError) as error:
         raise start_error(
             error, f"no scheduler answers at {address} within {death_timeout_s:g} s"
