@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from vfxswap.align.crop import template
 from vfxswap.errors import CancelledError
 from vfxswap.geometry import STABLE
 from vfxswap.synth import takes as module
+from vfxswap.synth.performance import SINGLE, actions, single_expression
 from vfxswap.synth.takes import Takes, render_takes, take
 from vfxswap.train.crops import DENSITY, GUESTS, MARGIN, read_crops, stored_size
 
@@ -45,6 +47,28 @@ def test_expression_takes_keep_pose_and_light() -> None:
     nose = slice(27, 31)
     torch.testing.assert_close(one.points[:, nose], two.points[:, nose], atol=0.5, rtol=0)
     assert not torch.allclose(one.points, two.points, atol=0.5)
+
+
+def test_a_single_expression_is_one_action_at_readable_strength() -> None:
+    rng = np.random.default_rng(3)
+    drawn = [single_expression(rng) for _ in range(200)]
+    known = [set(actions(**one).nonzero()[0].tolist()) for one in SINGLE]
+    found = [set(state.actions.nonzero()[0].tolist()) for state in drawn]
+    assert all(each in known for each in found)
+    assert all(any(each == one for each in found) for one in known)
+    assert all(state.actions.max() >= 0.3 for state in drawn if state.actions.any())
+    glances = [abs(state.gaze_yaw) for state in drawn if not state.actions.any()]
+    assert max(glances) > 0.3
+
+
+def test_single_takes_change_the_acting_and_nothing_else() -> None:
+    bare = SMALL.model_copy(update={"guests": 0, "personas": ("cedar",)})
+    mixed, single = take(bare, 1)["cedar"], take(bare.model_copy(update={"single_share": 1.0}), 1)
+    nose, mouth = slice(27, 31), slice(48, 68)
+    torch.testing.assert_close(
+        mixed.points[:, nose], single["cedar"].points[:, nose], atol=1, rtol=0
+    )
+    assert not torch.allclose(mixed.points[:, mouth], single["cedar"].points[:, mouth], atol=1)
 
 
 def test_whole_shards_are_kept_and_missing_ones_rendered(

@@ -109,6 +109,36 @@ def random_expression(rng: np.random.Generator, *, amount: float = 1.0) -> State
     return State(e, float(np.clip(yaw, -0.6, 0.6)), float(np.clip(pitch, -0.35, 0.35)))
 
 
+SINGLE: tuple[dict[str, float], ...] = (
+    {"mouthPucker": 1.0},
+    {"mouthFunnel": 0.9},
+    {"mouthSmile": 1.0, "cheekSquint": 0.6},
+    {"mouthFrown": 0.9},
+    {"mouthStretch": 0.8},
+    {"mouthUpperUp": 0.8, "noseSneer": 0.8},
+    {"jawOpen": 0.85},
+    {"browInnerUp": 1.0, "browOuterUp": 0.9},
+    {"browInnerUp": 1.0, "browOuterUp": 0.8, "eyeWide": 0.8},
+    {"browDown": 1.0},
+    {"eyeBlink": 1.0},
+    {"eyeSquint": 0.8},
+    {},
+)
+"""Actions that are read as one; the last is gaze alone."""
+
+
+def single_expression(rng: np.random.Generator) -> State:
+    """One of `SINGLE` at 0.4…1 of its strength on a face that does nothing else but look about.
+
+    A mixture hides its parts: what a pucker alone looks like is rare in `random_expression`.
+    """
+    chosen = SINGLE[rng.integers(len(SINGLE))]
+    strength = float(rng.uniform(0.4, 1.0))
+    yaw, pitch = rng.uniform([-0.55, -0.3], [0.55, 0.3]) if not chosen else rng.normal(0, 0.05, 2)
+    e = actions(**{name: strength * value for name, value in chosen.items()})
+    return State(e, float(yaw), float(pitch))
+
+
 def with_gaze(state: State) -> Array:
     """Actions [52] with the lids following the gaze (the eyeballs turn by their angles)."""
     e = state.actions.copy()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,7 @@ from vfxswap.synth.camera import Camera
 from vfxswap.synth.crops import COMB_CROPS, face_camera, random_state, steady
 from vfxswap.synth.identity import Identity, persona
 from vfxswap.synth.light import random_rig, studio_rig
-from vfxswap.synth.performance import Performance, State, actions
+from vfxswap.synth.performance import Performance, State, actions, single_expression
 from vfxswap.synth.render import Truth, render
 from vfxswap.train.crops import (
     GUESTS,
@@ -93,6 +94,9 @@ class Takes(Settings):
         le=1,
         description="Share of takes with a straight head in studio light: expression alone.",
     )
+    single_share: float = Field(
+        default=0.0, ge=0, le=1, description="Share of takes with one facial action alone."
+    )
 
 
 def render_takes(
@@ -141,6 +145,10 @@ def take(takes: Takes, number: int) -> dict[str, Crops]:
     still = np.random.default_rng([takes.seed, number, 1]).random() < takes.steady_share
     if still or takes.vary == "expression":
         state, rig = steady(state), studio_rig()
+    one = np.random.default_rng([takes.seed, number, 2])
+    if one.random() < takes.single_share:
+        alone = single_expression(one)
+        state = replace(alone, yaw=state.yaw, pitch=state.pitch, roll=state.roll)
     distance = float(np.exp(rng.uniform(np.log(0.6), np.log(3.0))))
     performers = _performers(takes, number)
     camera = _camera(takes, performers[takes.personas[0]], state, distance)

@@ -1,5 +1,5 @@
-"""What makes an encoder and its decoders keep expression: eyes and mouth as pictures of their own,
-and landmarks that a linear layer must be able to read off the latent vector.
+"""What makes an encoder and its decoders keep expression: eyes, mouth and brows as pictures of
+their own, and landmarks that a linear layer must be able to read off the latent vector.
 
 Over a whole face, pose and light outweigh a glance by far: a comb trained on them alone may carry
 none of it (a linear layer on the latents of the first starter comb read gaze with R² 0). Both
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vfxswap.align.crop import template
-from vfxswap.geometry import LEFT_EYE, MOUTH, RIGHT_EYE
+from vfxswap.geometry import BROWS, LEFT_EYE, MOUTH, RIGHT_EYE
 from vfxswap.train.losses import WINDOW_PX, ssim
 
-PARTS = {"right eye": RIGHT_EYE, "left eye": LEFT_EYE, "mouth": MOUTH}
+PARTS = {"right eye": RIGHT_EYE, "left eye": LEFT_EYE, "mouth": MOUTH, "brows": BROWS}
 REACH = 0.06
 """How far a part's window reaches beyond its template landmarks, in crop sides."""
 _READ: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
@@ -43,7 +43,7 @@ def window(part: str, size: int) -> tuple[slice, slice]:
 
 
 def part_loss(target: Tensor, decoded: Tensor) -> Tensor:
-    """Mean over eyes and mouth of their absolute difference and 1 − SSIM; a number.
+    """Mean over eyes, mouth and brows of their absolute difference and 1 − SSIM; a number.
 
     target, decoded [B, 3, S, S]. SSIM enters where a part has room for its window, from 32² on.
     """

@@ -57,7 +57,7 @@ class CombTraining(Settings):
     )
     feature_gain: float = Field(default=0.0, ge=0, description="Extra weight of eyes and mouth.")
     part_weight: float = Field(
-        default=0.0, ge=0, description="Weight of eyes and mouth as pictures of their own."
+        default=0.0, ge=0, description="Weight of eyes, mouth and brows as pictures of their own."
     )
     landmark_weight: float = Field(
         default=0.0, ge=0, description="Weight of landmarks read off the latent vector."
