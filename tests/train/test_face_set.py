@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ from vfxswap.persona import Persona
 from vfxswap.train.crops import stored_size
 from vfxswap.train.face_set import FaceSet, read_face_set
 from vfxswap.train.face_set_build import Build, ShotOrder, build_face_set
-from vfxswap.train.face_set_open import card_of
+from vfxswap.train.face_set_open import alone, card_of
 from vfxswap.train.face_set_report import write_face_report
 
 STATED = {"crop_size": 64, "min_likeness": -1.0, "max_blur": 100.0, "duplicate_distance": 0.5}
@@ -293,12 +294,20 @@ def test_reports_show_what_is_there_and_what_is_lacking(
 CARD = 'id = "hero"\nsynthetic = true\n'
 
 
-def command(folder: Path, models: Path, *arguments: str) -> subprocess.Popen[str]:
+def command(
+    folder: Path, models: Path, *arguments: str, file_limit: int | None = None
+) -> subprocess.Popen[str]:
+    """`vfxswap faces`; `file_limit` bytes are the most that it can write into one file."""
+
+    def limited() -> None:
+        if file_limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+
     kept = {k: v for k, v in os.environ.items() if not k.startswith("VFXSWAP")}
     env = {**kept, "VFXSWAP_MODELS": str(models), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "vfxswap", "faces", *arguments], cwd=folder, env=env, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limited,
     )  # fmt: skip
 
 
@@ -343,6 +352,40 @@ def test_a_killed_run_goes_on_and_ends_as_an_unbroken_one(tmp_path: Path, models
     for face in whole.found.faces:
         a, b = ((each.folder / face.file).read_bytes() for each in (resumed.found, whole.found))
         assert a == b
+
+
+def test_a_set_that_another_process_builds_is_refused(
+    tmp_path: Path, clip: tuple[str, Path]
+) -> None:
+    pattern, tracks = clip
+    with alone(tmp_path / "set"), pytest.raises(JobError, match="another process is building"):
+        build(tmp_path / "set", order(pattern, tracks))
+    assert build(tmp_path / "set", order(pattern, tracks)).new == len(FRAMES)
+
+
+@pytest.mark.parametrize(("limit", "whole"), [(4_096, False), (24_000, True)])
+def test_on_a_full_disk_the_run_ends_in_a_sentence_and_goes_on_later(
+    tmp_path: Path, models: Path, clip: tuple[str, Path], limit: int, whole: bool
+) -> None:
+    """A limit on file sizes stands for the disk: crops pass the second, the report neither."""
+    pattern, tracks = clip
+    (tmp_path / "hero.toml").write_text(CARD)
+    given = [pattern, "--persona", "hero", "--card", "hero.toml", "--tracks", str(tracks),
+             "--crop-size", "64", "--min-likeness", "-1", "--max-blur", "100",
+             "--device", "cpu", "--threads", "1", "-o", "set"]  # fmt: skip
+    run = command(tmp_path, models, *given, file_limit=limit)
+    _, err = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "cannot be written" in err and "Traceback" not in err
+    assert not list((tmp_path / "set").rglob("*.tmp*"))
+    if whole:
+        assert "report" in err
+        assert len(read_face_set(tmp_path / "set").faces) == len(FRAMES)
+    else:
+        with pytest.raises(JobError, match="not finished"):
+            read_face_set(tmp_path / "set")
+    resumed = build(tmp_path / "set", order(pattern, tracks), duplicate_distance=0.05)
+    assert len(resumed.found.faces) == len(FRAMES)
 
 
 def test_the_command_refuses_in_a_sentence(tmp_path: Path, models: Path) -> None:
