@@ -13,8 +13,9 @@ from vfxswap.effects.style import every_style
 from vfxswap.io.weights import find_model, load_net
 from vfxswap.nets.perceptual import Perceptual
 from vfxswap.nets.style import StyleNet
+from vfxswap.synth.style_drawings import DRAWN_PX
 from vfxswap.synth.style_pictures import as_net, photograph
-from vfxswap.synth.style_recipe import DRAWN_PX, read_picture
+from vfxswap.synth.style_recipe import read_picture
 from vfxswap.train.style_losses import StyleTarget
 from vfxswap.train.style_measure import blend_losses
 from vfxswap.train.style_media import drawn

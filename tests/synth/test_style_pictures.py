@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vfxswap.errors import JobError
 from vfxswap.image import Pixels
 from vfxswap.synth import style_pictures as pictures
-from vfxswap.synth.style_recipe import RECIPES, drawn_pictures, load_recipe
-from vfxswap.train.style_media import MEDIA, PALETTES, drawn
+from vfxswap.synth.style_drawings import counterparts, drawn_pictures
+from vfxswap.synth.style_recipe import RECIPES, load_recipe
+from vfxswap.train.classifier import unpacked
+from vfxswap.train.style import contents_of
+from vfxswap.train.style_media import MEDIA, PALETTES, STROKES, drawn
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,32 @@ def test_the_shipped_recipe_has_sixteen_styles_with_a_medium_each() -> None:
 
 def test_held_out_photographs_are_never_trained_on() -> None:
     assert not set(pictures.HELD_OUT) & {*pictures.PHOTOGRAPHS, *pictures.SURFACES}
+
+
+def test_photographs_without_a_stated_licence_are_never_trained_on() -> None:
+    unstated = {"motorcycle_left.png", "motorcycle_right.png", "moon.png", "page.png"}
+    assert not unstated & {*pictures.PHOTOGRAPHS, *pictures.SURFACES}
+
+
+def test_counterparts_are_the_contents_drawn_and_are_kept(tmp_path: Path) -> None:
+    made = contents_of([pictures.as_net(p) for p in pictures.contents(2, 48, seed=3)])
+    said: list[str] = []
+    found = counterparts(("linocut",), made, tmp_path, lambda what, *_: said.append(what))
+    assert said == ["draw"] and found["linocut"].shape == (2, 48, 48, 3)
+    light = [unpacked(found["linocut"])[1].mean(0).flatten(), made[1].mean(0).flatten()]
+    assert float(torch.corrcoef(torch.stack(light))[0, 1]) > 0.5
+    (file,) = (tmp_path / "drawn").glob("linocut-*.safetensors")
+    before = file.stat().st_mtime_ns
+    again = counterparts(("linocut",), made, tmp_path, lambda *_: None)
+    assert np.array_equal(again["linocut"], found["linocut"])
+    assert file.stat().st_mtime_ns == before
+    counterparts(("linocut",), made * 0.9, tmp_path, lambda *_: None)
+    assert len(list((tmp_path / "drawn").iterdir())) == 2
+
+
+def test_every_style_says_how_large_its_strokes_are() -> None:
+    recipe, _ = load_recipe("style-starter")
+    assert set(recipe.styles) <= set(STROKES) and min(STROKES.values()) >= 1
 
 
 def test_contents_depend_on_their_seed_and_number_alone() -> None:

@@ -12,11 +12,12 @@ from torch import Tensor
 from vfxswap.errors import CancelledError, JobError
 from vfxswap.nets.perceptual import Perceptual, PerceptualSettings, balanced, folded
 from vfxswap.train import classifier
-from vfxswap.train.classifier import ClassifierTraining, Labelled
+from vfxswap.train.classifier import ClassifierTraining, Labelled, packed
 from vfxswap.train.style import StyleData, StyleTrainer, StyleTraining, state_hash, train
 from vfxswap.train.style_add import AddedStyleTrainer
 from vfxswap.train.style_losses import (
     StyleTarget,
+    coarse,
     content_loss,
     gram,
     sampled,
@@ -24,6 +25,8 @@ from vfxswap.train.style_losses import (
     style_loss,
     temporal_loss,
     total_variation,
+    window_loss,
+    windowed,
 )
 from vfxswap.train.style_motion import moved
 
@@ -56,10 +59,21 @@ def _data(features: Perceptual, *names: str) -> StyleData:
     return StyleData(_pictures(6), targets)
 
 
+def _paired(features: Perceptual, *names: str) -> StyleData:
+    """Styles whose drawings are known: each inverts one channel of the contents."""
+    plain = _data(features, *names)
+    drawn = {}
+    for k, name in enumerate(names):
+        made = plain.contents.clone()
+        made[:, k] = 0.5 - made[:, k]
+        drawn[name] = packed(made.permute(0, 2, 3, 1).numpy())
+    return StyleData(plain.contents, plain.targets, drawn)
+
+
 def _training(**changes: object) -> StyleTraining:
     plain = StyleTraining(
         widths=(4, 6, 8), blocks=1, iterations=6, batch=2, crop_px=32,
-        content_layers=("relu2_2",), style_layers=LAYERS, save_every=3,
+        content_layers=("relu2_2",), style_layers=LAYERS, cell_layers=LAYERS, save_every=3,
     )  # fmt: skip
     return plain.model_copy(update=changes)
 
@@ -79,6 +93,24 @@ def test_losses_vanish_at_their_targets_and_nowhere_near(features: Perceptual) -
     assert float(content_loss(found, found)) == 0 < float(content_loss(far, found))
     target = stacked([StyleTarget.of([picture[0]], features, LAYERS)])
     assert float(style_loss(found, target)) < 1e-10 < 1e-4 < float(style_loss(far, target))
+
+
+def test_gram_matrices_of_windows_know_which_window_and_average_to_the_whole() -> None:
+    features = {"relu1_2": torch.rand(2, 5, 8, 8)}
+    found = windowed(features, 2)
+    assert found["relu1_2"].shape == (2, 4, 5, 5)
+    assert torch.allclose(found["relu1_2"].mean(1), gram(features["relu1_2"]), atol=1e-6)
+    corner = gram(features["relu1_2"][..., :4, 4:])
+    assert torch.allclose(found["relu1_2"][:, 1], corner, atol=1e-6)
+    turned = windowed({"relu1_2": features["relu1_2"].flip(3)}, 2)
+    assert float(window_loss(found, found).max()) == 0 < float(window_loss(turned, found).min())
+
+
+def test_cells_hold_means_of_the_same_pixels_at_every_layer() -> None:
+    full, half = torch.rand(1, 3, 16, 16), torch.rand(1, 4, 8, 8)
+    found = coarse({"a": full, "b": half}, 4, 16)
+    assert found["a"].shape[-2:] == found["b"].shape[-2:] == (4, 4)
+    assert found["b"][0, 1, 0, 2] == pytest.approx(float(half[0, 1, :2, 4:6].mean()), rel=1e-5)
 
 
 def test_a_style_of_several_pictures_is_their_mean(features: Perceptual) -> None:
@@ -123,6 +155,13 @@ def test_true_flow_brings_the_earlier_frame_to_the_later_one() -> None:
     assert float(temporal_loss(pair.now, pair.before, pair.flow_px, pair.visible).max()) < 4e-4
 
 
+def test_channels_laid_behind_one_another_move_alike() -> None:
+    picture = _pictures(3, 8, size=64)
+    pair = moved(torch.cat([picture, picture], 1), torch.Generator().manual_seed(2))
+    for frame in (pair.before, pair.now):
+        assert float((frame[:, :3] - frame[:, 3:]).abs().max()) < 0.06  # grain alone
+
+
 def test_occluded_places_do_not_count() -> None:
     now, before = torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16)
     before[..., 8:] = now[..., 8:]
@@ -143,6 +182,44 @@ def test_style_training_lowers_its_loss(features: Perceptual) -> None:
     assert after < 0.8 * before
 
 
+def test_drawn_counterparts_teach_what_their_style_does(features: Perceptual) -> None:
+    data = _paired(features, "red", "green")
+    trainer = StyleTrainer(_training(iterations=150, rate=6e-3), data, features)
+    while trainer.iteration < 150:
+        trainer.step()
+    picture = data.contents[:1]
+    with torch.inference_mode():
+        made = {name: trainer.net(picture, trainer.net.row({name: 1})) for name in trainer.styles}
+    for k, name in enumerate(data.drawn):
+        wanted = picture.clone()
+        wanted[:, k] = 0.5 - wanted[:, k]
+        off = {other: float((found - wanted).square().mean()) for other, found in made.items()}
+        assert min(off, key=lambda other: off[other]) == name
+
+
+def test_crops_and_their_counterparts_show_the_same_place(features: Perceptual) -> None:
+    data = _paired(features, "red", "green")
+    trainer = StyleTrainer(_training(batch=4), data, features)
+    crops, drawn, _ = trainer._drawn()
+    assert drawn is not None and crops.shape == drawn.shape == (4, 3, 32, 32)
+    for crop, counterpart in zip(crops, drawn):
+        lift = crop[2] - counterpart[2]
+        assert float(lift.std()) < 2e-3 and abs(float(lift.mean())) < 0.031
+
+
+@pytest.mark.parametrize("changes", [{}, {"temporal_weight": 5.0}])
+def test_a_resumed_training_on_counterparts_equals_an_unbroken_one(
+    features: Perceptual, tmp_path: Path, changes: dict[str, float]
+) -> None:
+    data, training = _paired(features, "ink", "oil"), _training(**changes)
+    whole = train(StyleTrainer(training, data, features), tmp_path / "whole")
+    broken = StyleTrainer(training, data, features)
+    with pytest.raises(CancelledError):
+        train(broken, tmp_path / "broken", stop=lambda: broken.iteration == 4)
+    resumed = train(StyleTrainer(training, data, features), tmp_path / "broken")
+    assert state_hash(resumed) == state_hash(whole)
+
+
 @pytest.mark.parametrize("changes", [{}, {"temporal_weight": 5.0, "variation_weight": 0.1}])
 def test_a_resumed_training_equals_an_unbroken_one_bit_for_bit(
     features: Perceptual, tmp_path: Path, changes: dict[str, float]
@@ -160,7 +237,7 @@ def test_every_style_comes_up_equally_often(features: Perceptual) -> None:
     trainer = StyleTrainer(_training(batch=3), _data(features, "a", "b"), features)
     seen: list[int] = []
     for trainer.iteration in range(4):
-        seen += trainer._drawn()[1].tolist()
+        seen += trainer._drawn()[2].tolist()
     assert seen.count(0) == seen.count(1) == 6
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import Field
 from safetensors.torch import load_file, save_file
@@ -19,20 +18,17 @@ from vfxswap.color import DISPLAY_SPACE, ColorManager, to_net
 from vfxswap.errors import JobError
 from vfxswap.files import atomic_path
 from vfxswap.image import Pixels
-from vfxswap.io.exr import read_image, write_png
+from vfxswap.io.exr import read_image
 from vfxswap.io.weights import StoredModel, find_model, load_net, save_model
 from vfxswap.nets.perceptual import Perceptual
 from vfxswap.nets.style import StyleNet
 from vfxswap.persona import ModelCard
 from vfxswap.settings import Settings, nearest, validated
+from vfxswap.synth.style_drawings import counterparts, drawn_pictures, held_out
 from vfxswap.synth.style_pictures import (
-    HELD_OUT,
     as_net,
     contents,
     labelled,
-    performer,
-    photograph,
-    shown,
 )
 from vfxswap.train import classifier as classifying
 from vfxswap.train.classifier import ClassifierTraining
@@ -40,13 +36,11 @@ from vfxswap.train.recipe import read_recipe
 from vfxswap.train.style import StyleData, StyleTrainer, StyleTraining, contents_of, train
 from vfxswap.train.style_add import AddedStyleTrainer
 from vfxswap.train.style_losses import StyleTarget
-from vfxswap.train.style_media import MEDIA, drawn
+from vfxswap.train.style_media import MEDIA
 from vfxswap.train.style_preview import write_style_sheet
 
 RECIPES = Path(__file__).parent / "recipes"
 CLASSIFIER = "style-classifier"
-DRAWN_PX = 512
-_DRAW, _SOURCE = 34, 7001
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
 
@@ -70,8 +64,8 @@ class StyleRecipe(Settings):
     classifier: str = Field(
         default=CLASSIFIER, description="Model that judges: the project's own, or converted VGG."
     )
-    contents: int = Field(default=240, ge=1, description="Pictures to stylise in training.")
-    contents_px: int = Field(default=256, ge=32, description="Their side.")
+    contents: int = Field(default=120, ge=1, description="Pictures to stylise in training.")
+    contents_px: int = Field(default=192, ge=32, description="Their side.")
     contents_folder: str = Field(
         default="", description="Folder of pictures to take instead, relative to the recipe."
     )
@@ -119,10 +113,7 @@ def run(
     """
     recipe, folder = load_recipe(name_or_file)
     net = classifier_of(recipe.classifier)
-    data = StyleData(
-        content_pictures(recipe, folder, work, progress),
-        style_targets(recipe, folder, work, net, progress),
-    )
+    data = style_data(recipe, folder, work, net, progress)
     trainer = StyleTrainer(recipe.training, data, net, device=device)
     trained = train(
         trainer,
@@ -249,6 +240,16 @@ def content_pictures(recipe: StyleRecipe, folder: Path, work: Path, progress: Pr
     return load_file(file)["contents"]
 
 
+def style_data(
+    recipe: StyleRecipe, folder: Path, work: Path, net: Perceptual, progress: Progress
+) -> StyleData:
+    """All that a recipe's network learns from, kept in the work folder."""
+    pictures = content_pictures(recipe, folder, work, progress)
+    targets = style_targets(recipe, folder, work, net, progress)
+    drawn_styles = tuple(style for style, files in recipe.styles.items() if not files)
+    return StyleData(pictures, targets, counterparts(drawn_styles, pictures, work, progress))
+
+
 def style_targets(
     recipe: StyleRecipe, folder: Path, work: Path, net: Perceptual, progress: Progress
 ) -> dict[str, StyleTarget]:
@@ -262,30 +263,6 @@ def style_targets(
             pictures = [_planar(as_net(p)) for p in drawn_pictures(style, work / "pictures")]
         targets[style] = StyleTarget.of(pictures, net, recipe.training.style_layers)
     return targets
-
-
-def drawn_pictures(style: str, folder: Path | None = None) -> list[Pixels]:
-    """A style drawn from two photographs and a performer, display-referred; PNGs in `folder`."""
-    made = []
-    for k, source in enumerate(_sources()):
-        picture = drawn(style, source, np.random.default_rng([_DRAW, k]))
-        made.append(picture)
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_png(folder / f"{style}_{k}.png", picture)
-    return made
-
-
-def held_out(size: int = 256) -> Tensor:
-    """Contents that no training sees: two photographs and a performer, [3, 3, size, size]."""
-    cat, astronaut = (photograph(name, size) for name in HELD_OUT)
-    side = (cat.shape[1] - size) // 2
-    pictures = [
-        cat[:size, side : side + size],
-        astronaut[:size, :size],
-        shown(performer(7103, height=size, width=size) * np.float32(1.6)),
-    ]
-    return contents_of([as_net(np.ascontiguousarray(p)) for p in pictures])
 
 
 def preview(work: Path) -> Callable[[StyleTrainer, Path], None]:
@@ -364,14 +341,6 @@ def export_classifier(
         },
     )
     return save_model(out, card, net.state_dict())
-
-
-def _sources() -> list[Pixels]:
-    """What styles are drawn from, display-referred squares."""
-    cuts = [photograph(name, DRAWN_PX)[:, 120 : 120 + DRAWN_PX]
-            for name in ("coffee.png", "motorcycle_left.png")]  # fmt: skip
-    face = shown(performer(_SOURCE, height=DRAWN_PX, width=DRAWN_PX) * np.float32(1.6))
-    return [*(np.ascontiguousarray(cut) for cut in cuts), face]
 
 
 def _planar(picture: Pixels) -> Tensor:

@@ -22,16 +22,15 @@ from vfxswap.files import write_atomically
 from vfxswap.nets.perceptual import Perceptual
 from vfxswap.nets.style import StyleNet
 from vfxswap.synth.shot import Shot
+from vfxswap.synth.style_drawings import held_out
 from vfxswap.synth.style_pictures import performer_shot
 from vfxswap.synth.style_recipe import (
     StyleRecipe,
     classifier_of,
-    content_pictures,
-    held_out,
     load_recipe,
-    style_targets,
+    style_data,
 )
-from vfxswap.train.style import StyleData, StyleTrainer, StyleTraining, train
+from vfxswap.train.style import StyleTrainer, StyleTraining, train
 from vfxswap.train.style_add import ADDED_RATE, AddedStyleTrainer
 from vfxswap.train.style_measure import Flow, blend_losses, flow_between, warp_error
 
@@ -45,8 +44,7 @@ class Study:
     def __init__(self, recipe: StyleRecipe, folder: Path, work: Path, net: StyleNet) -> None:
         self.recipe, self.work, self.net = recipe, work, net
         self.judge: Perceptual = classifier_of(recipe.classifier)
-        contents = content_pictures(recipe, folder, work, lambda *_: None)
-        self.data = StyleData(contents, style_targets(recipe, folder, work, self.judge, _silent))
+        self.data = style_data(recipe, folder, work, self.judge, _silent)
         self.pictures = held_out()
 
     def controls(self, styles: tuple[str, ...], steps: int) -> dict[str, Any]:
@@ -68,8 +66,7 @@ class Study:
         """A style that the network lacks: γ and β alone for `steps`, against a network of its own
         from scratch for eight times as many."""
         recipe = self.recipe.model_copy(update={"styles": {style: ()}})
-        targets = style_targets(recipe, folder, self.work, self.judge, _silent)
-        data = replace(self.data, targets=targets)
+        data = style_data(recipe, folder, self.work, self.judge, _silent)
         training = self.training(steps).model_copy(update={"rate": ADDED_RATE})
         row = AddedStyleTrainer(training, data, self.judge, self.net)
         untrained = row.measure(self.pictures, style)
@@ -159,10 +156,7 @@ def main() -> None:
     given = parser.parse_args()
     recipe, folder = load_recipe(given.recipe)
     judge = classifier_of(recipe.classifier)
-    data = StyleData(
-        content_pictures(recipe, folder, given.work, _silent),
-        style_targets(recipe, folder, given.work, judge, _silent),
-    )
+    data = style_data(recipe, folder, given.work, judge, _silent)
     trainer = StyleTrainer(recipe.training, data, judge)
     trainer.resume(given.work / "training")
     study = Study(recipe, folder, given.work, trainer.net.eval())

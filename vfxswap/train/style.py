@@ -10,12 +10,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -24,15 +26,18 @@ from vfxswap.nets.perceptual import Perceptual
 from vfxswap.nets.style import StyleNet, StyleSettings
 from vfxswap.settings import Settings
 from vfxswap.train.checkpoint import load_checkpoint, save_checkpoint
-from vfxswap.train.classifier import rate
+from vfxswap.train.classifier import rate, unpacked
 from vfxswap.train.crops import seeded
 from vfxswap.train.style_losses import (
     StyleTarget,
+    coarse,
     content_loss,
     stacked,
     style_loss,
     temporal_loss,
     total_variation,
+    window_loss,
+    windowed,
 )
 from vfxswap.train.style_motion import moved
 
@@ -71,17 +76,33 @@ class StyleTraining(Settings):
         default=("pixels", "relu1_2", "relu2_2", "relu3_2", "relu4_2"),
         description="Features whose Gram matrices are the style.",
     )
+    windows: int = Field(
+        default=2, ge=1, description="Gram matrices a side, where the drawn counterpart is known."
+    )
+    cell_px: int = Field(
+        default=8, ge=1, description="Cells whose mean features content is compared by there."
+    )
+    cell_layers: tuple[str, ...] = Field(
+        default=("pixels", "relu2_2", "relu3_2"), description="Those features."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of weights and draws.")
     save_every: int = Field(default=250, ge=1, description="Iterations between checkpoints.")
 
 
 @dataclass(frozen=True, eq=False)
 class StyleData:
-    """What is learnt from: contents [N, 3, S, S] in net space, S at least the crop's side, and
-    the targets by style."""
+    """What is learnt from: contents [N, 3, S, S] in net space, S at least the crop's side, the
+    targets by style, and, of styles that are drawn, every content so drawn: [N, S, S, 3] as
+    `classifier.packed` bytes."""
 
     contents: Tensor
     targets: Mapping[str, StyleTarget]
+    drawn: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+
+    @property
+    def paired(self) -> bool:
+        """True where every style has its contents drawn."""
+        return bool(self.targets) and set(self.targets) <= set(self.drawn)
 
 
 class StyleTrainer:
@@ -106,6 +127,8 @@ class StyleTrainer:
         self.iteration = 0
         self.losses: dict[str, float] = {}
         wanted = (*training.content_layers, *training.style_layers)
+        if data.paired:
+            wanted = (*wanted, *training.cell_layers)
         if missing := [name for name in wanted if name not in classifier.layers]:
             known = ", ".join(classifier.layers)
             raise JobError("the classifier has no such layer", got=missing[0], wanted=known)
@@ -132,10 +155,10 @@ class StyleTrainer:
         s = self.training
         for group, factor in zip(self.optimiser.param_groups, (1.0, s.row_rate)):
             group["lr"] = factor * rate(self.iteration, s.iterations, s.rate)
-        pictures, numbers = self._drawn()
+        pictures, counterparts, numbers = self._drawn()
         weights = F.one_hot(self.rows[numbers], len(self.net.styles)).float().to(self.device)
         target = {k: v[numbers.to(self.device)] for k, v in self.grams.items()}
-        loss, parts = self._loss(pictures, weights, target)
+        loss, parts = self._loss(pictures, counterparts, weights, target)
         if not bool(torch.isfinite(loss)):
             raise JobError(f"the loss is not finite at iteration {self.iteration}")
         self.optimiser.zero_grad(set_to_none=True)
@@ -171,20 +194,30 @@ class StyleTrainer:
         return self.iteration > 0
 
     def _loss(
-        self, pictures: Tensor, weights: Tensor, target: dict[str, Tensor]
+        self,
+        pictures: Tensor,
+        counterparts: Tensor | None,
+        weights: Tensor,
+        target: dict[str, Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.training
         paired = s.pairs or s.temporal_weight > 0
         if paired:
-            pair = moved(pictures, seeded(s.seed, _MOVE, self.iteration))
-            pictures = torch.cat([pair.before, pair.now])
+            both = pictures if counterparts is None else torch.cat([pictures, counterparts], 1)
+            pair = moved(both, seeded(s.seed, _MOVE, self.iteration))
+            frames = torch.cat([pair.before, pair.now])
+            pictures = frames[:, :3]
+            counterparts = None if counterparts is None else frames[:, 3:]
             weights = torch.cat([weights, weights])
             target = {k: torch.cat([v, v]) for k, v in target.items()}
         pictures = pictures.to(self.device).contiguous(memory_format=torch.channels_last)
         x, y = torch.randint(4096, (2,), generator=seeded(s.seed, _GRAIN, self.iteration)).tolist()
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             made = self.net(pictures, weights, origin=(x, y))
-        content, style = self._perceived(made, pictures, target)
+        if counterparts is None:
+            content, style = self._perceived(made, pictures, target)
+        else:
+            content, style = self._compared(made, counterparts)
         parts = {"content": content, "style": style}
         loss = s.content_weight * content.mean() + s.style_weight * style.mean()
         if s.variation_weight:
@@ -196,6 +229,24 @@ class StyleTrainer:
             parts["temporal"] = temporal_loss(now, before, flow, seen)
             loss = loss + s.temporal_weight * parts["temporal"].mean()
         return loss, parts
+
+    def _compared(self, made: Tensor, counterparts: Tensor) -> tuple[Tensor, Tensor]:
+        """Content and style loss against the same contents drawn in the style: mean features of
+        cells, and Gram matrices of windows."""
+        s = self.training
+        layers = tuple(dict.fromkeys((*s.style_layers, *s.cell_layers)))
+        drawn = counterparts.to(self.device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with torch.no_grad():
+                wanted = self.classifier(drawn, layers)
+            found = self.classifier(made, layers)
+        side = made.shape[-2]
+        cells = [coarse({k: f[k] for k in s.cell_layers}, s.cell_px, side) for f in (found, wanted)]
+        content = content_loss(*cells)
+        grams = windowed({k: found[k] for k in s.style_layers}, s.windows)
+        with torch.no_grad():
+            aims = windowed({k: wanted[k] for k in s.style_layers}, s.windows)
+        return content, window_loss(grams, aims)
 
     def _perceived(
         self, made: Tensor, pictures: Tensor, target: dict[str, Tensor]
@@ -214,9 +265,9 @@ class StyleTrainer:
             return pictures
         return pictures.mean(1, keepdim=True).expand_as(pictures)
 
-    def _drawn(self) -> tuple[Tensor, Tensor]:
-        """Contents [B, 3, crop, crop] and the number of a style for each; every style comes up
-        once before any comes up again."""
+    def _drawn(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Contents [B, 3, crop, crop], the same drawn in its style where that is known, and the
+        number of a style for each; every style comes up once before any comes up again."""
         s, count = self.training, len(self.styles)
         generator = seeded(s.seed, _DRAW, self.iteration)
         index = torch.randint(len(self.data.contents), (s.batch,), generator=generator)
@@ -224,8 +275,14 @@ class StyleTrainer:
         for place in range(self.iteration * s.batch, (self.iteration + 1) * s.batch):
             deck = torch.randperm(count, generator=seeded(s.seed, _CUT, place // count))
             numbers.append(deck[place % count])
-        crops = _cut(self.data.contents[index], s.crop_px, generator)
-        return crops, torch.stack(numbers)
+        contents = self.data.contents[index]
+        if not self.data.paired:
+            return _cut(contents, s.crop_px, generator), None, torch.stack(numbers)
+        drawn = [self.data.drawn[self.styles[int(n)]][int(i)] for n, i in zip(numbers, index)]
+        both = torch.cat([contents, unpacked(np.stack(drawn))], 1)
+        crops = _window(both, s.crop_px, generator)
+        lift = (torch.rand(s.batch, 1, 1, 1, generator=generator) - 0.5) * 0.06
+        return crops[:, :3] + lift, crops[:, 3:], torch.stack(numbers)
 
     def _built(self, start: StyleNet | None) -> StyleNet:
         s = self.training
@@ -318,6 +375,14 @@ def _cut(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
     grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
     cut = F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
     return cut + (draw[:, 4, None, None, None] - 0.6) * 0.1
+
+
+def _window(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Squares of [B, C, S, S] at `size`, pixel for pixel: strokes keep their scale and slant."""
+    room = pictures.shape[-1] - size + 1
+    places = torch.randint(room, (len(pictures), 2), generator=generator).tolist()
+    cuts = [p[:, y : y + size, x : x + size] for p, (y, x) in zip(pictures, places)]
+    return torch.stack(cuts)
 
 
 def contents_of(pictures: Sequence[Any]) -> Tensor:

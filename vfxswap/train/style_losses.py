@@ -50,6 +50,41 @@ def stacked(targets: Sequence[StyleTarget]) -> dict[str, Tensor]:
     return {k: torch.stack([t.grams[k] for t in targets]) for k in targets[0].grams}
 
 
+def windowed(features: dict[str, Tensor], windows: int) -> dict[str, Tensor]:
+    """Gram matrices [B, windows², C, C] by layer, of each of windows × windows parts of the
+    picture: what goes with what, and about where. Sides must divide evenly at every layer.
+
+    Multiplied in the features' own type (sums are float32 inside), given as float32.
+    """
+    found = {}
+    for name, value in features.items():
+        b, c, h, _ = value.shape
+        parts = value.permute(0, 2, 3, 1).reshape(b, windows, h // windows, windows, -1, c)
+        flat = parts.transpose(2, 3).reshape(b * windows**2, -1, c)
+        products = (flat.transpose(1, 2) @ flat).float() / flat.shape[1]
+        found[name] = products.reshape(b, windows**2, c, c)
+    return found
+
+
+def window_loss(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
+    """[B]: squared Frobenius distance of `windowed` matrices over the target's, mean over the
+    layers. All windows of a picture share a scale, so an empty one does not count for more."""
+    losses = []
+    for name, target in wanted.items():
+        off = (found[name] - target).square().flatten(1).sum(1)
+        losses.append(off / (target.square().flatten(1).sum(1) + _SMALL))
+    return torch.stack(losses).mean(0)
+
+
+def coarse(features: dict[str, Tensor], cell_px: int, side_px: int) -> dict[str, Tensor]:
+    """Features averaged over cells of `cell_px` pixels of a picture `side_px` high: what is where,
+    whatever the strokes inside a cell do."""
+    return {
+        name: F.avg_pool2d(value, k) if (k := cell_px * value.shape[-2] // side_px) > 1 else value
+        for name, value in features.items()
+    }  # fmt: skip
+
+
 def style_loss(features: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
     """[B]: squared Frobenius distance of Gram matrices over the target's, mean over the layers.
 

@@ -12,7 +12,7 @@ from vfxswap.train.style_losses import sampled
 
 
 class Pair(NamedTuple):
-    """Two frames [B, 3, H, W] in net space; `flow_px` [B, 2, H, W] leads from each pixel of `now`
+    """Two frames [B, C, H, W] in net space; `flow_px` [B, 2, H, W] leads from each pixel of `now`
     to its place before, `visible` [B, 1, H, W] is 1 where that place was in frame and in sight."""
 
     before: Tensor
@@ -22,8 +22,9 @@ class Pair(NamedTuple):
 
 
 def moved(pictures: Tensor, generator: torch.Generator) -> Pair:
-    """Camera moves over [B, 3, H, W], with a soft-edged disc of another picture that moves its own
-    way in front, and grain of its own on either frame: what must not flicker in a shot."""
+    """Camera moves over [B, C, H, W], with a soft-edged disc of another part of the picture that
+    moves its own way in front, and grain of its own on either frame: what must not flicker in a
+    shot. Pictures laid behind one another as channels move alike."""
     count, _, height, width = pictures.shape
     y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     place = torch.stack([x, y])[None]
@@ -46,7 +47,7 @@ def moved(pictures: Tensor, generator: torch.Generator) -> Pair:
         return ((radius - away) / 1.5).clamp(0, 1)[:, None]
 
     here, there = disc(place.expand(count, -1, -1, -1)), disc(place + own)
-    front = pictures.roll(1, 0).flip(3)
+    front = pictures.roll((height // 2, width // 2), (2, 3))
     before = pictures + here * (front - pictures)
     scene = sampled(pictures, back)
     now = scene + there * (sampled(front, own) - scene)

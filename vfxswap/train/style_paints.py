@@ -14,6 +14,10 @@ from vfxswap.image import Pixels
 from vfxswap.train import style_marks as marks
 from vfxswap.train.style_marks import Generator
 
+_TURN = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+_ROUND = np.stack([np.cos(_TURN), np.sin(_TURN)], -1)
+"""Corners [16, 2] of a dot of radius 1."""
+
 
 def impasto(picture: Pixels, rng: Generator) -> Pixels:
     """Thick oil in swirling strokes, lit from the side."""
@@ -65,9 +69,9 @@ def pointillism(picture: Pixels, rng: Generator) -> Pixels:
             value = float(np.clip(colour[2] * rng.uniform(0.78, 1.22) + 0.03, 0, 1))
             hsv = np.array([[[hue, np.clip(colour[1] * 1.1 + 0.12, 0, 1), value]]], np.float32)
             rgb = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
-            centre = (int(x * 16), int(y * 16))
-            size = int(radius * rng.uniform(0.75, 1.1) * 16)
-            cv2.circle(out, centre, size, rgb.tolist(), -1, cv2.LINE_AA, 4)
+            # A polygon: OpenCV's own circles of a few pixels are diamonds.
+            outline = (np.array([x, y]) + radius * rng.uniform(0.75, 1.1) * _ROUND) * 16
+            cv2.fillConvexPoly(out, np.rint(outline).astype(np.int32), rgb.tolist(), cv2.LINE_AA, 4)
     return marks.clipped(out)
 
 

@@ -15,11 +15,11 @@ from vfxswap.train.style_marks import Generator
 
 
 def hatching(picture: Pixels, rng: Generator) -> Pixels:
-    """Pen and dark ink in four directions of broken, wobbling strokes on cream paper."""
-    light = marks.tone(marks.blurred(picture, 0.8))
+    """Pen and dark ink in three directions of long, slightly wobbling strokes on cream paper."""
+    light = marks.tone(marks.blurred(picture, 0.8)) ** np.float32(0.7)
     ink = np.zeros_like(light)
-    for level, angle in ((0.86, 0.8), (0.62, -0.75), (0.40, 0.05), (0.22, 1.5)):
-        bend = 1.6 * marks.noise(light.shape, rng, coarsest=0.1)
+    for level, angle in ((0.84, 0.8), (0.56, -0.75), (0.30, 0.05)):
+        bend = 1.4 * marks.noise(light.shape, rng, coarsest=0.5)
         line = marks.waves(light.shape, 6.5, angle, bend=bend)
         pressure = marks.streaks(np.full_like(light, angle), rng, length=26, width=1.0)
         dark = marks.step(level - light + 0.25 * (pressure - 0.5), 0.0, 0.18)
@@ -36,7 +36,7 @@ def engraving(picture: Pixels, rng: Generator) -> Pixels:
     form = marks.blurred(light, 5.0)
     dark = 1 - light
     ink = np.zeros_like(light)
-    for angle, period, bulge, begins in ((0.35, 5.6, 26.0, 0.06), (-0.9, 5.6, -20.0, 0.52)):
+    for angle, period, bulge, begins in ((0.35, 5.6, 13.0, 0.06), (-0.9, 5.6, -10.0, 0.52)):
         bend = bulge * form + 0.3 * marks.noise(light.shape, rng, coarsest=0.05)
         line = marks.waves(light.shape, period, angle, bend=bend)
         width = np.clip((dark - begins) * 1.05, 0, 0.86)
