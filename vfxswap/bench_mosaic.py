@@ -47,7 +47,9 @@ def mosaic_rows(
     place = torch.device(device)
     torch.manual_seed(0)
     encoder = MosaicEncoder(MosaicEncoderSettings()).to(place).eval()
-    generator = MosaicGenerator(MosaicGeneratorSettings(size=64, encoder="e")).to(place).eval()
+    generator = (
+        MosaicGenerator(MosaicGeneratorSettings(size=64, free=16, encoder="e")).to(place).eval()
+    )
     themes = Themes({"bench": generator}, {"e": encoder}, place)
     scale = size[0] / 1080
     settings = MosaicSettings(
@@ -73,7 +75,7 @@ def mosaic_rows(
         matrices = placed_matrices(patches, frame)
         seen = timed("read", partial(sampled, plate, matrices, CODE_PX))
         names = ("bench",) * len(patches)
-        tiles = timed("network", partial(themes.made, seen, names, settings))
+        tiles = timed("network", partial(themes.made, seen, names, patches.ids, settings))
         order = np.argsort(patches.random(1))
         timed("assembly", partial(effect.assemble, tiles, matrices, order, frame, settings))
         timed("frame", partial(effect, frame, settings, {}))

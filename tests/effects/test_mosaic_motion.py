@@ -34,6 +34,7 @@ def shot(*, views: tuple[str, ...] = ("",), parallax: float = 0.0) -> list[Frame
             number=number,
             view=view,
             faces=(face(number),),
+            mattes={"drift_x": np.full((128, 192), 0.75, np.float32)},
         )
         for number in FRAMES
         for index, view in enumerate(views)
@@ -46,7 +47,7 @@ def same(first: EffectResult, second: EffectResult) -> bool:
     )
 
 
-@pytest.mark.parametrize("motion", ["fixed", "drift", "flow", "tracks", "redraw"])
+@pytest.mark.parametrize("motion", ["fixed", "drift", "vectors", "flow", "tracks", "redraw"])
 @pytest.mark.parametrize("layout", ["random", "adaptive"])
 def test_a_frame_alone_equals_the_frame_in_sequence(motion: str, layout: str) -> None:
     settings = wanted(motion=motion, layout=layout, redraw_every=2, themes="flowers, gems")
@@ -61,6 +62,41 @@ def test_a_frame_alone_equals_the_frame_in_sequence(motion: str, layout: str) ->
 def test_what_is_prepared_does_not_depend_on_who_prepared_it() -> None:
     settings = wanted(motion="flow", layout="adaptive")
     assert effect(settings).prepare(shot()) == effect(settings).prepare(shot())
+
+
+def test_patches_drift_as_the_vectors_under_them_say() -> None:
+    x = np.full((128, 192), 0.5, np.float32)
+    x[:, 96:] = 1.0
+    y = np.full_like(x, 0.25)
+    frames = [
+        frame(plate(), number=number, mattes={"drift_x": x, "drift_y": y}) for number in FRAMES
+    ]
+    settings = wanted(motion="vectors", drift_x_px=4, drift_y_px=6, layout="grid")
+    prepared = effect(settings).prepare(frames)
+    first, second, third = (patches_at(settings, prepared, each) for each in frames[:3])
+    for before, after in ((first, second), (second, third)):
+        _, i, j = np.intersect1d(before.ids, after.ids, return_indices=True)
+        place, moved = before.centre[i], after.centre[j] - before.centre[i]
+        assert np.allclose(moved[:, 1], -3, atol=0.1)
+        assert np.allclose(moved[place[:, 0] < 80, 0], 0, atol=0.1)
+        assert np.allclose(moved[place[:, 0] > 112, 0], 4, atol=0.1)
+        assert (place[:, 0] > 112).sum() > 5
+
+
+def test_without_drift_mattes_vectors_move_nothing_and_a_note_says_so() -> None:
+    frames = [frame(plate(), number=number) for number in FRAMES]
+    settings = wanted(motion="vectors", drift_x_px=9)
+    run = effect(settings)
+    prepared = run.prepare(frames)
+    first, last = (patches_at(settings, prepared, each) for each in (frames[0], frames[-1]))
+    assert np.array_equal(first.centre, last.centre)
+    assert "no drift matte is given: patches stay" in run(frames[-1], settings, prepared).notes
+
+
+def test_vectors_may_not_change_over_time() -> None:
+    several = [wanted(motion="vectors", drift_x_px=x) for x in (2, 3)]
+    with pytest.raises(JobError, match="drift_x_px changes over time"):
+        effect(*several).prepare(shot())
 
 
 def test_patches_on_a_moving_picture_move_with_it() -> None:

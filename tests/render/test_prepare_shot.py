@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from vfxswap.errors import CancelledError, OutputError
 from vfxswap.io import prepared as storage
 from vfxswap.io.exr import write_image
 from vfxswap.io.prepared import PreparedEffect, read_prepared, write_prepared
-from vfxswap.job import EffectSpec, Job, Output, Plate
+from vfxswap.job import EffectSpec, Job, MatteSource, Output, Plate
 from vfxswap.render import Event, prepare_shot, render
 
 HERE = Path(__file__).parent
@@ -256,3 +257,49 @@ def test_a_bad_job_is_not_prepared(tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text(json.dumps({**job, "tracks": str(tracks)}))
     done = shot.run("prepare", "job.json")
     assert done.returncode == 2 and "another shot" in done.stderr
+
+
+def test_vectors_that_patches_follow_are_read_while_preparing_and_stand_for_it(
+    tmp_path: Path,
+) -> None:
+    plate = write_shot(tmp_path, FRAMES)
+    image = plate_image(1001)
+    still = np.full(image.rgb().shape[:2], 0.5, np.float32)
+
+    def write(level: float) -> None:
+        for frame in FRAMES:
+            part = replace(image.part, channels={"Y": np.full_like(still, level)})
+            write_image(tmp_path / f"drift.{frame}.exr", replace(image, parts=(part,)))
+
+    job = Job(
+        plate=Plate(pattern=plate),
+        frames="1001-1004",
+        effects=(
+            EffectSpec(
+                effect="mosaic",
+                settings={
+                    "motion": "vectors",
+                    "drift_x_px": 8.0,
+                    "layout": "grid",
+                    "size_min_px": 8,
+                    "size_max_px": 8,
+                },
+                mattes={"drift_x": MatteSource(pattern=str(tmp_path / "drift.#.exr"))},
+            ),
+        ),
+        output=Output(pattern=str(tmp_path / "out" / "comp.#.exr")),
+    )
+
+    def paths() -> dict[str, str]:
+        file = prepare_shot(job, threads=1).prepared_file
+        assert file is not None
+        found = json.loads(gzip.decompress(file.read_bytes()))
+        values: dict[str, str] = found["effects"][0]["values"]["paths"]
+        return values
+
+    write(1.0)
+    moving = paths()
+    assert moving["1001"] != moving["1004"]
+    write(0.5)
+    staying = paths()
+    assert staying["1001"] == staying["1004"]

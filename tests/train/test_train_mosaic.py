@@ -13,13 +13,14 @@ from vfxswap.errors import CancelledError, JobError
 from vfxswap.nets.mosaic import MosaicEncoder, MosaicEncoderSettings, MosaicGenerator
 from vfxswap.nets.mosaic import MosaicGeneratorSettings as Shape
 from vfxswap.settings import validated
-from vfxswap.train.mosaic import MosaicTrainer, MosaicTraining, train
+from vfxswap.train.mosaic import MosaicTrainer, train
 from vfxswap.train.mosaic_curves import curves
 from vfxswap.train.mosaic_degrade import Damage, damaged
 from vfxswap.train.mosaic_draw import THEMES, drawn
 from vfxswap.train.mosaic_evaluate import frechet
 from vfxswap.train.mosaic_pictures import PictureSet, Pool, read_pictures, thumbs
 from vfxswap.train.mosaic_recipe import load_recipe, run, theme_of
+from vfxswap.train.mosaic_training import MosaicTraining
 
 SHIPPED = ("mosaic-starter", "mosaic-themes", *(f"mosaic-restore-{k}" for k in
            ("color", "denoise", "enlarge", "deblur")))  # fmt: skip
@@ -72,7 +73,7 @@ def test_a_resumed_training_equals_an_unbroken_one(tmp_path: Path) -> None:
 
 def test_every_stage_is_gone_through_and_faded_in() -> None:
     t = trainer(large_iterations=4)
-    stages = [t.stage_at(i) for i in range(t.training.total_iterations)]
+    stages = [t.training.stage_at(i) for i in range(t.training.total_iterations)]
     assert [s for s, _ in stages] == ["codes"] * 2 + ["small"] * 3 + ["large"] * 4
     assert [a for s, a in stages if s == "large"] == [0.5, 1.0, 1.0, 1.0]
 

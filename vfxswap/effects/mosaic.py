@@ -87,7 +87,8 @@ class Mosaic:
         """The mosaic of a plate [1, 3, H, W] in net space: sampled, generated, assembled."""
         matrices = placed_matrices(patches, frame)
         seen = sampled(plate, matrices, CODE_PX)
-        tiles = self._themes.made(seen, _themes_of(patches, seen, frame, mosaic), mosaic)
+        themes = _themes_of(patches, seen, frame, mosaic)
+        tiles = self._themes.made(seen, themes, patches.ids, mosaic)
         return self.assemble(tiles, matrices, _order(patches, seen, frame, mosaic), frame, mosaic)
 
     def assemble(
@@ -220,12 +221,19 @@ def _notes(
     notes = [f"no {role} matte is given: it counts as black" for role in missing]
     if not len(patches):
         notes.append("no patch lies on the plate: it goes through")
-    return tuple(notes)
+    return (*notes, *_still(frame, mosaic))
 
 
 def _wanted_mattes(mosaic: MosaicSettings) -> list[str]:
     asked = (("theme", mosaic.theme_by == "matte"), ("shape", mosaic.shape == "picture"))
     return [role for role, wanted in asked if wanted]
+
+
+def _still(frame: Frame, mosaic: MosaicSettings) -> tuple[str, ...]:
+    """A note where patches were to follow vectors of which there are none."""
+    given = any(f"drift_{axis}" in frame.mattes for axis in "xy")
+    missing = mosaic.motion == "vectors" and not given
+    return ("no drift matte is given: patches stay",) if missing else ()
 
 
 def _resized(made: Pasted, size: tuple[int, int]) -> Pasted:

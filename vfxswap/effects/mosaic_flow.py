@@ -1,4 +1,4 @@
-"""Patches that stick to what moves: walked along optical flow, and disparity between views.
+"""Patches that walk over a shot, along optical flow or given vectors; disparity between views.
 
 Flow is OpenCV's DIS (Kroeger et al. 2016) on small grey pictures. A patch moves by the median of
 the flow over itself, so that a few wrong vectors do not carry it off.
@@ -60,7 +60,34 @@ def disparities(first: Grey, other: Grey, patches: PatchSet, window: Box) -> Arr
     return moved_by(flow_between(first, other), patches, window)[:, 0]
 
 
-class FlowWalk:
+class Flows:
+    """Flow from each picture to the next, over a shot."""
+
+    def __init__(self) -> None:
+        self._before: Grey | None = None
+
+    def to(self, grey: Grey) -> Pixels | None:
+        """[h, w, 2] from the picture before; None for the first, and after a change of size."""
+        before, self._before = self._before, grey
+        if before is None or before.shape != grey.shape:
+            return None
+        return flow_between(before, grey)
+
+
+def drift_field(x: Pixels | None, y: Pixels | None, most_px: tuple[float, float]) -> Pixels | None:
+    """[H, W, 2] plate pixels a frame of two mattes in 0…1, as flow maps store it: 0.5 stays, 1
+    goes `most_px` to the right and down, 0 as far back. A matte that is None moves nothing along
+    its axis; None without both."""
+    given = next((m for m in (x, y) if m is not None), None)
+    if given is None:
+        return None
+    still = np.full_like(given, 0.5)
+    planes = [2 * (still if m is None else m) - 1 for m in (x, y)]
+    field: Pixels = np.stack(planes, -1) * np.array(most_px, np.float32)
+    return field
+
+
+class Walk:
     """Patches of a shot, frame after frame. Those that leave are gone; where gaps open, new ones
     come in until the coverage is what it was asked to be."""
 
@@ -72,17 +99,14 @@ class FlowWalk:
         self.everyone = self._now
         """Every patch so far, where it began."""
         self._settings, self._window, self._aspect = settings, window, pixel_aspect
-        self._before: Grey | None = None
         self._frames = 0
 
-    def step(self, grey: Grey, window: Box) -> PatchSet:
-        """The patches of the next frame, whose picture covers `window`."""
-        if self._before is not None and self._before.shape == grey.shape:
-            now = self._now.moved(
-                self._now.centre + moved_by(flow_between(self._before, grey), self._now, window)
-            )
+    def step(self, flow: Pixels | None, window: Box) -> PatchSet:
+        """The patches of the next frame: moved on by `flow` [h, w, 2], which covers `window` and
+        is in its own pixels; where they were without it."""
+        if flow is not None:
+            now = self._now.moved(self._now.centre + moved_by(flow, self._now, window))
             self._now = self._refilled(now.chosen(self._inside(now)))
-        self._before = grey
         self._frames += 1
         return self._now
 

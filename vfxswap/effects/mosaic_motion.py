@@ -5,9 +5,9 @@ Prepared data are JSON values, in pixels of the whole plate:
 - `plate`: width and height of the display window; a frame of another size is a proxy;
 - `views`: in their order; the first one's patches are the others', moved by disparity;
 - `patches`: the list as an artist may give it back (setting `patches`): `Patch` objects. For
-  motion by flow it holds every patch that ever lives;
+  motion by flow or vectors it holds every patch that ever lives;
 - `layouts`: packed sets by key, for adaptive patches: a set each redrawing, else one;
-- `paths`: packed sets by frame, for motion by flow;
+- `paths`: packed sets by frame, for motion by flow or vectors;
 - `faces`: landmarks [70, 2] that tracks are compared with, by face id;
 - `shifts`: packed disparities by view and frame.
 
@@ -29,7 +29,7 @@ import numpy as np
 from vfxswap import color
 from vfxswap.align.crop import outline
 from vfxswap.effects.base import Frame, Prepared
-from vfxswap.effects.mosaic_flow import FlowWalk, disparities, grey_of
+from vfxswap.effects.mosaic_flow import Flows, Walk, disparities, drift_field, grey_of
 from vfxswap.effects.mosaic_settings import MosaicSettings
 from vfxswap.effects.patches import PatchSet, laid_out, listed
 from vfxswap.errors import JobError
@@ -49,6 +49,8 @@ _PLACED = (
     "patches", "stereo",
 )  # fmt: skip
 """Settings that decide where patches lie."""
+_WALKED = ("flow", "vectors")
+"""Motions whose paths are walked from frame to frame."""
 
 
 def luma_of(frame: Frame) -> Pixels:
@@ -64,12 +66,14 @@ def prepared_patches(settings: Sequence[MosaicSettings], frames: Iterable[Frame]
     place patches change over time while patches are followed, and as `laid_out`.
     """
     first = settings[0]
-    followed = first.motion == "flow" or first.layout == "adaptive"
-    for name in _PLACED if followed else ():
+    followed = first.motion in _WALKED or first.layout == "adaptive"
+    steered = ("drift_x_px", "drift_y_px") if first.motion == "vectors" else ()
+    for name in (*_PLACED, *steered) if followed else ():
         if any(getattr(each, name) != getattr(first, name) for each in settings):
             raise JobError(
                 f"{name} changes over time",
-                wanted="one value: flow and adaptive patches are laid out for the whole shot",
+                wanted="one value: adaptive patches, and those that follow flow or vectors, are "
+                "laid out for the whole shot",
             )
     return _Preparation(first).over(iter(frames))
 
@@ -134,12 +138,14 @@ class _Preparation:
         self._result: dict[str, Any] = {}
         self._hero: Frame | None = None
         self._patches: PatchSet | None = None
-        self._walk: FlowWalk | None = None
+        self._walk: Walk | None = None
+        self._flows = Flows()
+        self._drift: Pixels | None = None
 
     def over(self, frames: Iterator[Frame]) -> Prepared:
         s = self._settings
         # Adaptive patches that are drawn anew on every frame look at that frame alone.
-        whole = s.motion in ("flow", "tracks") or (
+        whole = s.motion in (*_WALKED, "tracks") or (
             s.layout == "adaptive" and s.motion == "redraw" and s.redraw_every > 1
         )
         views: list[str] = []
@@ -167,8 +173,8 @@ class _Preparation:
         self._result["plate"] = [window.width, window.height]
         base = _laid_out(self._settings, frame, _key(self._settings, frame.number))
         self._result["patches"] = base.rows()
-        if self._settings.motion == "flow":
-            self._walk = FlowWalk(base, self._settings, window, frame.pixel_aspect)
+        if self._settings.motion in _WALKED:
+            self._walk = Walk(base, self._settings, window, frame.pixel_aspect)
 
     def _first_view(self, frame: Frame) -> None:
         s = self._settings
@@ -179,7 +185,7 @@ class _Preparation:
             layouts[key] = _packed_layout(_laid_out(s, frame, int(key)))
         now = None
         if self._walk is not None:
-            now = self._walk.step(grey_of(luma_of(frame)), frame.data_window)
+            now = self._walk.step(self._flow(frame), frame.data_window)
             paths = self._result.setdefault("paths", {})
             paths[str(frame.number)] = _packed_path(now, self._walk.everyone)
         if s.motion == "tracks":
@@ -187,6 +193,17 @@ class _Preparation:
             for face in frame.faces:
                 faces.setdefault(str(face.id), np.round(face.points, 3).tolist())
         self._patches = now or patches_at(s, self._result, frame)
+
+    def _flow(self, frame: Frame) -> Pixels | None:
+        """How the picture before moved on to this frame; vectors are those of the frame that
+        patches leave."""
+        s = self._settings
+        if s.motion == "flow":
+            return self._flows.to(grey_of(luma_of(frame)))
+        before = self._drift
+        x, y = (frame.mattes.get(f"drift_{axis}") for axis in "xy")
+        self._drift = drift_field(x, y, (s.drift_x_px, s.drift_y_px))
+        return before
 
     def _kept_layouts(self) -> bool:
         s = self._settings

@@ -16,7 +16,7 @@ _THEME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 Layout = Literal["random", "grid", "overlapping", "adaptive"]
 Shape = Literal["rectangle", "ellipse", "hexagon", "soft", "picture"]
 Order = Literal["random", "luminance", "size", "back"]
-Motion = Literal["fixed", "drift", "flow", "tracks", "redraw"]
+Motion = Literal["fixed", "drift", "vectors", "flow", "tracks", "redraw"]
 
 
 class Patch(Settings):
@@ -127,6 +127,12 @@ class MosaicSettings(Settings):
         description="What is pasted first: at random, dark, large, or what is far back (by the "
         "depth matte, bright is near; without one by height in the frame).",
     )
+    variety: float = Field(
+        default=1.0,
+        ge=0,
+        le=2,
+        description="How much patches of even areas differ; 0 makes equal areas equal.",
+    )
     color_match: float = Field(
         default=1.0,
         ge=0,
@@ -156,21 +162,21 @@ class MosaicSettings(Settings):
     )
     motion: Motion = Field(
         default="fixed",
-        description="Patches over time: fixed, drift, flow (stick to what moves), tracks (stick "
-        "to faces), or redraw.",
+        description="Patches over time: fixed, drift, vectors (drift by the drift mattes), flow "
+        "(stick to what moves), tracks (stick to faces), or redraw.",
     )
     drift_x_px: float = Field(
         default=2.0,
         ge=-500,
         le=500,
-        description="Drift to the right a frame.",
+        description="Drift to the right a frame; by vectors, where matte drift_x is white.",
         json_schema_extra={"unit": "px"},
     )
     drift_y_px: float = Field(
         default=0.0,
         ge=-500,
         le=500,
-        description="Drift downwards a frame.",
+        description="Drift downwards a frame; by vectors, where matte drift_y is white.",
         json_schema_extra={"unit": "px"},
     )
     drift_spread: float = Field(

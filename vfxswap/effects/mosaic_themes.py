@@ -14,12 +14,15 @@ from torch import Tensor
 
 from vfxswap.effects.base import Models
 from vfxswap.effects.mosaic_settings import MosaicSettings
+from vfxswap.effects.patches import Whole, unit_hash
 from vfxswap.errors import ModelError
 from vfxswap.nets.mosaic import CODE_PX, MosaicEncoder, MosaicGenerator, as_input, as_net
 
 PREFIX = "mosaic-"
 """Theme flowers is model mosaic-flowers."""
 BATCH = 64
+_FREE = 101
+"""First salt of a patch's random elements."""
 _DARK, _LIGHT = 0.06, 0.5
 """Patches whose mean (net space) lies outside are shifted into this range for the networks."""
 _TOP = 0.66
@@ -73,18 +76,24 @@ class Themes:
         """Side of the patches that `made` gives."""
         return max(net.size for net in self._generators.values())
 
-    def made(self, patches: Tensor, themes: Sequence[str], settings: MosaicSettings) -> Tensor:
+    def made(
+        self, patches: Tensor, themes: Sequence[str], ids: Whole, settings: MosaicSettings
+    ) -> Tensor:
         """[N, 3, size, size] in net space of patches [N, 3, 32, 32] of the plate (net space,
-        finite), each by its theme, colours matched as the settings ask."""
+        finite), each by its theme, colours matched as the settings ask. What is random about a
+        patch goes by its id [N]."""
         if not len(patches):
             return patches.new_empty((0, 3, self.size, self.size))
         shift, seen = _in_range(patches)
         out = patches.new_empty((len(patches), 3, self.size, self.size))
         names = np.array(themes)
+        free = self._free(ids, settings)
         for name in dict.fromkeys(themes):
             which = torch.as_tensor(np.flatnonzero(names == name), device=self._device)
             for part in torch.split(which, BATCH):
-                out[part] = _sized(self._generated(seen[part], name, settings), self.size)
+                out[part] = _sized(
+                    self._generated(seen[part], name, free[part], settings), self.size
+                )
         matched = _matched(out, seen, settings)
         if settings.highlights > 0:
             held = _sized(patches - shift, self.size)
@@ -92,17 +101,29 @@ class Themes:
             matched = torch.lerp(matched, held, settings.highlights * share)
         return matched + shift
 
-    def _generated(self, patches: Tensor, theme: str, settings: MosaicSettings) -> Tensor:
-        made = self._once(as_input(patches), theme)
+    def _free(self, ids: Whole, settings: MosaicSettings) -> Tensor:
+        """[N, most]: the random elements of each patch, of variance 1 times the variety asked."""
+        most = max((net.settings.free for net in self._generators.values()), default=0)
+        columns = [2 * unit_hash(ids, _FREE + k) - 1 for k in range(most)]
+        table = np.stack(columns, 1) if columns else np.zeros((len(ids), 0))
+        scale = settings.variety * 3**0.5
+        return torch.from_numpy((scale * table).astype(np.float32)).to(self._device)
+
+    def _generated(
+        self, patches: Tensor, theme: str, free: Tensor, settings: MosaicSettings
+    ) -> Tensor:
+        made = self._once(as_input(patches), theme, free)
         for _ in range(settings.feedback):
             again = F.avg_pool2d(made, made.shape[-1] // CODE_PX)
-            made = self._once(again, settings.feedback_theme or theme)
+            made = self._once(again, settings.feedback_theme or theme, free)
         return as_net(made)
 
-    def _once(self, patches: Tensor, theme: str) -> Tensor:
+    def _once(self, patches: Tensor, theme: str, free: Tensor) -> Tensor:
         net = self._generators[theme]
-        encoder = self._encoders[net.settings.encoder]
-        made: Tensor = net(encoder(patches.contiguous(memory_format=torch.channels_last)))
+        z = self._encoders[net.settings.encoder](
+            patches.contiguous(memory_format=torch.channels_last)
+        )
+        made: Tensor = net(z, free[:, : net.settings.free])
         return made.float()
 
 

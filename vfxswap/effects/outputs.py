@@ -97,6 +97,10 @@ MOSAIC_THEME = MatteSpec("theme", "Chooses themes from dark to bright, for theme
 MOSAIC_SHAPE = MatteSpec("shape", "Alpha of a patch, stretched to each, for shape = picture.")
 MOSAIC_DEPTH = MatteSpec("depth", "Bright is near, for order = back.")
 MOSAIC_DISPARITY = MatteSpec("disparity", "Shift of further views, in shares of disparity_px.")
+MOSAIC_DRIFTS = (
+    MatteSpec("drift_x", "Vectors for motion = vectors: white drift_x_px, 0.5 still, black back."),
+    MatteSpec("drift_y", "The same downwards, in shares of drift_y_px."),
+)
 
 GUIDED_AREA = MatteSpec("area", "Where the change is, instead of setting area.")
 GUIDED_LENSES = MatteSpec("lenses", "Where lenses are, for glasses that are worn already.")
@@ -112,8 +116,12 @@ MATTES: dict[str, tuple[MatteSpec, ...]] = {
         MOSAIC_SHAPE,
         MOSAIC_DEPTH,
         MOSAIC_DISPARITY,
+        *MOSAIC_DRIFTS,
     ),
     "guided": (GUIDED_AREA, HOLDOUT, GARBAGE, GUIDED_LENSES),
     "features": (HOLDOUT, GARBAGE),
 }
 """By effect; the first is a host's main matte input."""
+
+PREPARED_MATTES: dict[str, tuple[str, ...]] = {"mosaic": tuple(m.role for m in MOSAIC_DRIFTS)}
+"""By effect: roles that it looks at while it prepares a shot; others are read frame by frame."""

@@ -77,6 +77,9 @@ class MosaicGeneratorSettings(Settings):
     """Shape of a decoder or generator, and which encoder its codes come from."""
 
     code: int = Field(default=128, ge=16, le=2048, description="Elements of z.")
+    free: int = Field(
+        default=0, ge=0, le=256, description="Random elements beside z, which give variety."
+    )
     channels: tuple[int, int, int, int, int] = Field(
         default=(128, 96, 48, 24, 16), description="At 4, 8, 16, 32 and 64 pixels."
     )
@@ -86,7 +89,11 @@ class MosaicGeneratorSettings(Settings):
 
 
 class MosaicGenerator(nn.Module):
-    """Dec or G: codes [B, z] to patches [B, 3, size, size]."""
+    """Dec or G: codes [B, z] to patches [B, 3, size, size].
+
+    Beyond the source, `free` random elements [B, free] of mean 0 and variance 1 may go in beside a
+    code: patches of one code then differ. Without them they are 0.
+    """
 
     settings_type: ClassVar[type[Settings]] = MosaicGeneratorSettings
 
@@ -94,7 +101,7 @@ class MosaicGenerator(nn.Module):
         super().__init__()
         self.settings = settings
         widths = settings.channels[: _levels(settings.size)]
-        self.spread = nn.Linear(settings.code, widths[0] * BASE_PX**2)
+        self.spread = nn.Linear(settings.code + settings.free, widths[0] * BASE_PX**2)
         self.doublings = nn.ModuleList(conv(a, b, 3) for a, b in pairwise(widths))
         self.to_rgb = conv(widths[-1], 3, 3, gain=1.0)
 
@@ -107,11 +114,14 @@ class MosaicGenerator(nn.Module):
     def needs(self) -> Needs:
         return Needs(size_px=CODE_PX, channels=3, multiple_of=CODE_PX, half=True)
 
-    def _spread(self, z: Tensor) -> Tensor:
+    def _spread(self, z: Tensor, free: Tensor | None) -> Tensor:
+        if self.settings.free:
+            beside = z.new_zeros((len(z), self.settings.free)) if free is None else free.to(z)
+            z = torch.cat([z, beside], 1)
         return leaky(self.spread(z)).reshape(len(z), -1, BASE_PX, BASE_PX)
 
-    def forward(self, z: Tensor) -> Tensor:
-        h = self._spread(z)
+    def forward(self, z: Tensor, free: Tensor | None = None) -> Tensor:
+        h = self._spread(z, free)
         for doubling in self.doublings:
             h = leaky(doubling(_twice(h)))
         patch: Tensor = self.to_rgb(h)
@@ -132,12 +142,12 @@ class GrowingGenerator(MosaicGenerator):
         for name, value in theirs.items():
             mine[name.replace("to_rgb", "old_to_rgb")].copy_(value)
 
-    def faded(self, z: Tensor, alpha: float) -> Tensor:
+    def faded(self, z: Tensor, alpha: float, free: Tensor | None = None) -> Tensor:
         """Patches [B, 3, 64, 64]; alpha 0 is the old one enlarged, 1 the new level alone."""
         if alpha >= 1:
-            patches: Tensor = self(z)
+            patches: Tensor = self(z, free)
             return patches
-        h = self._spread(z)
+        h = self._spread(z, free)
         for doubling in self.doublings[:-1]:
             h = leaky(doubling(_twice(h)))
         old = doubled(self.old_to_rgb(h))

@@ -15,14 +15,18 @@ import torch
 
 import vfxswap
 from vfxswap.effects.base import Frame, Prepared
+from vfxswap.effects.outputs import PREPARED_MATTES
 from vfxswap.errors import CancelledError, JobError, OutputError, PlateError
 from vfxswap.geometry import Face
+from vfxswap.image import Image, Pixels
 from vfxswap.io.prepared import PreparedEffect, read_prepared, write_prepared
+from vfxswap.io.sequence import PlateSequence
 from vfxswap.io.tracks import Tracks, read_tracks, write_tracks
-from vfxswap.job import Job
+from vfxswap.job import Job, MatteSource
 from vfxswap.nets.run import Precision
 from vfxswap.render.device import pick_device, torch_threads
 from vfxswap.render.frame import Step, frame_seed
+from vfxswap.render.mattes import read_matte
 from vfxswap.render.models import Nets
 from vfxswap.render.output import prepare_output
 from vfxswap.render.plan import Plan, Unit, hashes_of_files, open_job
@@ -59,7 +63,7 @@ def prepare(
     for place, step in enumerate(plan.steps):
         earlier = kept[place] if place < len(kept) else None
         if earlier is None or earlier.key != _key(plan, step, tracks):
-            values = _plain(step.effect.prepare(_frames(plan, tracks, progress, cancel)))
+            values = _plain(step.effect.prepare(_frames(plan, step, tracks, progress, cancel)))
             earlier = None
             if values:
                 key = _key(plan, step, tracks)
@@ -220,13 +224,7 @@ def plate_state(plan: Plan) -> str:
 def _state(plan: Plan, mark: str) -> str:
     digest = hashlib.sha256(mark.encode())
     for unit in plan.units(plan.prepare_frames):
-        try:
-            stat = unit.source.stat()
-            # Microseconds: file servers and systems keep unlike fractions below them.
-            said = f"{unit.frame} {unit.view} {stat.st_size} {stat.st_mtime_ns // 1000}\n"
-        except OSError:
-            said = f"{unit.frame} {unit.view} missing\n"
-        digest.update(said.encode())
+        digest.update(_file_state(unit.source, unit).encode())
     return digest.hexdigest()
 
 
@@ -247,7 +245,37 @@ def _key(plan: Plan, step: Step, tracks: Tracks | None) -> str:
         "color": [plan.color.fingerprint, plan.color.working],
         "tracks": None if seen is None else _sha256(seen),
     }
+    mattes = _prepared_mattes(step)
+    if mattes:
+        content["mattes"] = {
+            role: [source.channel, _matte_state(plan, source)] for role, source in mattes.items()
+        }
     return _sha256(content)
+
+
+def _prepared_mattes(step: Step) -> dict[str, MatteSource]:
+    """The mattes of a step that its effect looks at while it prepares."""
+    roles = PREPARED_MATTES.get(step.effect.name, ())
+    return {role: source for role, source in step.spec.mattes.items() if role in roles}
+
+
+def _matte_state(plan: Plan, source: MatteSource) -> str:
+    sequence = PlateSequence(source.pattern)
+    digest = hashlib.sha256()
+    for unit in plan.units(plan.prepare_frames):
+        path = sequence.path(unit.frame, unit.view if sequence.has_views else None)
+        digest.update(_file_state(path, unit).encode())
+    return digest.hexdigest()
+
+
+def _file_state(path: Path, unit: Unit) -> str:
+    """A line on the file of a unit: size and time, or that it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return f"{unit.frame} {unit.view} missing\n"
+    # Microseconds: file servers and systems keep unlike fractions below them.
+    return f"{unit.frame} {unit.view} {stat.st_size} {stat.st_mtime_ns // 1000}\n"
 
 
 def _sha256(content: Mapping[str, Any]) -> str:
@@ -262,9 +290,10 @@ def _plain(prepared: Prepared) -> dict[str, Any]:
 
 
 def _frames(
-    plan: Plan, tracks: Tracks | None, progress: Listener, cancel: threading.Event
+    plan: Plan, step: Step, tracks: Tracks | None, progress: Listener, cancel: threading.Event
 ) -> Iterator[Frame]:
-    """Every readable frame of the shot in order, as effects see it; read as they are asked for."""
+    """Every readable frame of the shot in order, as the effect of a step sees it while it
+    prepares; read as they are asked for."""
     units = plan.units(plan.prepare_frames)
     wanted = set(plan.frames)
     for done, unit in enumerate(units, 1):
@@ -274,6 +303,7 @@ def _frames(
             image = plan.read(unit)
             plan.check_size(image, unit)
             faces = faces_of(tracks, unit)
+            mattes = _mattes(step, unit, image)
         except PlateError as error:
             if tracks is None and unit.frame in wanted:  # else tracking told it
                 said = (unit.frame, unit.view, str(error))
@@ -289,5 +319,13 @@ def _frames(
             pixel_aspect=part.pixel_aspect,
             view=unit.view,
             faces=faces,
+            mattes=mattes,
         )
         progress(Event("prepare", "done", done, len(units), unit.frame, unit.view))
+
+
+def _mattes(step: Step, unit: Unit, plate: Image) -> dict[str, Pixels]:
+    return {
+        role: read_matte(source, unit.frame, unit.view, plate=plate)
+        for role, source in _prepared_mattes(step).items()
+    }

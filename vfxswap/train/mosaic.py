@@ -28,12 +28,10 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
 from vfxswap.errors import CancelledError, JobError
@@ -47,63 +45,22 @@ from vfxswap.nets.mosaic import (
     MosaicGenerator,
     MosaicGeneratorSettings,
 )
-from vfxswap.settings import Settings
 from vfxswap.train.checkpoint import load_checkpoint, newest_iteration, save_checkpoint
-from vfxswap.train.mosaic_degrade import Damage, damaged
-from vfxswap.train.mosaic_pictures import PictureSet, Pool
+from vfxswap.train.mosaic_degrade import damaged
+from vfxswap.train.mosaic_losses import (
+    as_seen,
+    code_distance,
+    counted,
+    distance,
+    made_by,
+    sameness,
+    scores_of,
+    slope_penalty,
+)
+from vfxswap.train.mosaic_pictures import PictureSet, Pool, relit
+from vfxswap.train.mosaic_training import MosaicTraining, Stage
 
-_DOMAIN, _THEME, _DAMAGE, _POOL = 1, 2, 3, 4
-Stage = Literal["codes", "small", "large"]
-
-
-class MosaicTraining(Settings):
-    """How mosaic networks are trained."""
-
-    code: int = Field(default=128, ge=16, le=2048, description="Elements of z.")
-    code_iterations: int = Field(default=1500, ge=0, description="E and Dec alone.")
-    iterations: int = Field(default=2000, ge=1, description="With the themes, at 32 pixels.")
-    large_iterations: int = Field(
-        default=0, ge=0, description="After that at 64 pixels, the new level faded in over half."
-    )
-    batch: int = Field(default=24, ge=2, description="Patches of the domain, and of each theme.")
-    learning_rate: float = Field(default=3e-4, gt=0, description="Of G and D.")
-    code_learning_rate: float = Field(default=1e-3, gt=0, description="Of E and Dec alone.")
-    joint_learning_rate: float = Field(
-        default=2e-4, gt=0, description="Of E and Dec with the themes."
-    )
-    joint_weight: float = Field(
-        default=30.0, gt=0, description="Weight of Eq. 34 beside the themes' losses."
-    )
-    pairing: Literal["softplus", "linear"] = Field(
-        default="softplus", description="How Eq. 36 counts; linear takes it as it stands."
-    )
-    critic_weight: float = Field(default=1.0, gt=0, description="c of Eq. 35.")
-    code_weight: float = Field(default=2.0, ge=0, description="w of Eq. 35.")
-    penalty: float = Field(
-        default=0.5, gt=0, description="Weight of the gradient penalties; four times so at 64 px."
-    )
-    penalty_every: int = Field(default=8, ge=1, description="Iterations between penalties.")
-    match_weight: float = Field(
-        default=1.0, ge=0, description="Weight of the difference from the nearest theme patch."
-    )
-    pool: int = Field(default=768, ge=8, description="Patches kept of each theme at a time.")
-    pool_every: int = Field(default=400, ge=1, description="Iterations between new pools.")
-    pair_weight: float = Field(
-        default=0.0, ge=0, description="Weight of the difference from the undamaged patch."
-    )
-    exposure: float = Field(
-        default=0.05, ge=0, description="Spread of random exposures of patches, in net space."
-    )
-    tint: float = Field(default=0.015, ge=0, description="Spread of random tints, in net space.")
-    damage: Damage = Field(default=Damage(), description="What is to be restored, if anything.")
-    mean_decay: float = Field(default=0.995, ge=0, lt=1, description="Of the running mean of G.")
-    half: bool = Field(default=True, description="bfloat16 autocast.")
-    seed: int = Field(default=0, ge=0, description="Of weights, draws and order.")
-
-    @property
-    def total_iterations(self) -> int:
-        """How many iterations make a whole training."""
-        return self.code_iterations + self.iterations + self.large_iterations
+_DOMAIN, _THEME, _DAMAGE, _POOL, _FREE = 1, 2, 3, 4, 5
 
 
 class MosaicTrainer:
@@ -144,18 +101,8 @@ class MosaicTrainer:
         self._pools: dict[str, Pool] = {}
         self.nets = nn.ModuleDict()
         self._build("codes")
-        if self.stage_at(0)[0] != "codes":
-            self._enter(self.stage_at(0)[0])
-
-    def stage_at(self, iteration: int) -> tuple[Stage, float]:
-        """The stage of an iteration, and how much of the new level is seen in it (0…1)."""
-        t = self.training
-        small = t.code_iterations + t.iterations
-        if iteration < t.code_iterations:
-            return "codes", 0.0
-        if iteration < small or not t.large_iterations:
-            return "small", 0.0
-        return "large", min(1.0, 2 * (iteration - small + 1) / t.large_iterations)
+        if training.stage_at(0)[0] != "codes":
+            self._enter(training.stage_at(0)[0])
 
     @property
     def encoder(self) -> MosaicEncoder:
@@ -171,9 +118,12 @@ class MosaicTrainer:
 
     def step(self) -> None:
         """One iteration. Raises JobError when a loss is not finite; nothing is changed then."""
-        stage, alpha = self.stage_at(self.iteration)
+        stage, alpha = self.training.stage_at(self.iteration)
         if stage != self.stage:
             self._enter(stage)
+        rate = self.training.rate_at(self.iteration)
+        for group, highest in zip(self.optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * highest
         x, clean = self._domain_patches()
         if stage == "codes":
             loss = self._code_loss(x)
@@ -194,7 +144,7 @@ class MosaicTrainer:
         if reached == 0:
             return False
         self._build("codes")
-        wanted = self.stage_at(reached - 1)[0]
+        wanted = self.training.stage_at(reached - 1)[0]
         for stage in ("small", "large"):
             if self.stage != wanted:
                 self._enter(stage)
@@ -215,7 +165,9 @@ class MosaicTrainer:
         for theme, pictures in self.themes.items():
             real = pictures.patches(1, size=size, rng=rng).to(self.device)
             if self.stage != "codes":
-                rows.append(_row(self._made(theme, z, 1.0, mean=True), real, size))
+                free = self._free(count, rng)
+                made = made_by(self.generator(theme), z, free, 1.0)
+                rows.append(_row(made, real, size))
         return torch.cat(rows, 1).cpu()
 
     @property
@@ -231,7 +183,10 @@ class MosaicTrainer:
             torch.manual_seed(self.training.seed)
             shape = MosaicEncoderSettings(code=self.training.code)
             encoder = self._given[0] or MosaicEncoder(shape)
-            decoder = MosaicGenerator(MosaicGeneratorSettings(code=encoder.settings.code))
+            shape_of_decoder = MosaicGeneratorSettings(
+                code=encoder.settings.code, free=self.training.free
+            )
+            decoder = MosaicGenerator(shape_of_decoder)
             self.nets = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         encoder.requires_grad_(not self.frozen)
         decoder.requires_grad_(not self.frozen)
@@ -293,6 +248,7 @@ class MosaicTrainer:
                 parameters = list(self.nets[kind].parameters())
                 groups.append({"params": parameters, "lr": t.learning_rate})
         self.optimiser = torch.optim.Adam(groups, betas=(0.0, 0.99))
+        self._rates = [group["lr"] for group in self.optimiser.param_groups]
         for parameter in self.nets.parameters():
             parameter.grad = None
 
@@ -317,34 +273,45 @@ class MosaicTrainer:
         """What E sees, and the same undamaged at the size that G writes."""
         t = self.training
         clean = self._pool("", self.domain).patches(
-            t.batch, size=self.size, rng=self._rng(_DOMAIN), exposure=1.5 * t.exposure, tint=t.tint
+            t.batch,
+            size=self.size,
+            rng=self._rng(_DOMAIN),
+            exposure=1.5 * t.exposure,
+            tint=t.tint,
+            mirror=True,
         )
         seen = damaged(clean, t.damage, self._rng(_DAMAGE))
-        return _small(seen), clean
+        return as_seen(seen), clean
 
     def _code_loss(self, x: Tensor) -> Tensor:
         """Eq. 34."""
         with self._autocast():
             decoded = self.nets["decoder"](self.encoder(x))
-        loss = _distance(decoded.float(), x)
+        loss = distance(decoded.float(), x)
         self.losses["codes"] = loss.item()
         return loss
 
     def _learn_themes(self, x: Tensor, clean: Tensor, alpha: float) -> None:
         """One step of all critics, then one of all that generates."""
         both = not self.frozen and self.stage == "small"
+        if self.training.free and self.training.variety_weight:  # two patches of every code
+            x, clean = (torch.cat([p[: len(p) // 2]] * 2) for p in (x, clean))
+        free = self._free(len(x), self._rng(_FREE))
         with self._autocast():
             z = self.encoder(x) if both else self.encoder(x).detach()
             # E follows Dec first: of what comes back through the generators it takes a tenth.
             given = 0.1 * z + 0.9 * z.detach()
-            made = {theme: self._made(theme, given, alpha) for theme in self.themes}
+            made = {
+                theme: made_by(self.generator(theme, mean=False), given, free, alpha)
+                for theme in self.themes
+            }
         real = {t: self._theme_patches(t, k, alpha) for k, t in enumerate(self.themes)}
         critics = self.nets["critics"]
         critics.requires_grad_(True)
         losses = [self._critic_loss(t, made[t].detach(), real[t], alpha) for t in self.themes]
         self._update(torch.stack(losses).sum(), critics)
         critics.requires_grad_(False)
-        losses = [self._theme_loss(t, z, made[t], real[t], clean, alpha) for t in self.themes]
+        losses = [self._theme_loss(t, x, made[t], real[t], clean, alpha) for t in self.themes]
         loss = torch.stack(losses).sum()
         if both:
             loss = loss + self.training.joint_weight * self._code_loss(x)
@@ -352,15 +319,23 @@ class MosaicTrainer:
         for theme in self.themes:
             self._follow(theme)
 
+    def _free(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Random elements [count, free], uniform about 0 with a variance of 1, as the effect
+        draws them."""
+        drawn = rng.uniform(-1, 1, (count, self.training.free)) * 3**0.5
+        return torch.from_numpy(drawn.astype(np.float32)).to(self.device)
+
     def _theme_patches(self, theme: str, number: int, alpha: float) -> Tensor:
-        t = self.training
+        t, rng = self.training, self._rng(_THEME, number)
         y = self._pool(theme, self.themes[theme]).patches(
-            t.batch,
-            size=self.size,
-            rng=self._rng(_THEME, number),
-            exposure=t.exposure,
-            tint=t.tint,
+            t.batch, size=self.size, rng=rng, exposure=t.exposure, tint=t.tint
         )
+        if t.relight:
+            light = self._pool("", self.domain).patches(
+                t.batch, size=self.size, rng=rng, mirror=True
+            )
+            strength = t.relight * torch.from_numpy(rng.random((t.batch, 1, 1, 1))).to(y)
+            y = relit(y, light, strength)
         if self.stage == "large" and alpha < 1:
             y = torch.lerp(F.interpolate(F.avg_pool2d(y, 2), scale_factor=2), y, alpha)
         return y
@@ -369,66 +344,41 @@ class MosaicTrainer:
         """Eq. 36, and every few iterations the penalties."""
         t, critic = self.training, self.nets["critics"].get_submodule(theme)
         with self._autocast():
-            fake = self._scores(critic, made.to(real), alpha)
-            true = self._scores(critic, real, alpha)
+            fake = scores_of(critic, made.to(real), alpha)
+            true = scores_of(critic, real, alpha)
         difference = (fake - true).float()
         self.losses[f"{theme} critic"] = difference.mean().item()
-        loss = self._counted(difference)
+        loss = counted(difference, t)
         if self.iteration % t.penalty_every == 0:
-            slope = self._penalty(critic, made.float(), real, alpha)
+            slope = slope_penalty(lambda p: scores_of(critic, p, alpha), made.float(), real)
             self.losses[f"{theme} penalty"] = slope.item()
             weight = t.penalty * t.penalty_every * (self.size / CODE_PX) ** 2
             loss = loss + weight * slope
         return loss
 
     def _theme_loss(
-        self, theme: str, z: Tensor, made: Tensor, real: Tensor, clean: Tensor, alpha: float
+        self, theme: str, x: Tensor, made: Tensor, real: Tensor, clean: Tensor, alpha: float
     ) -> Tensor:
         """Eq. 35."""
         t, critic = self.training, self.nets["critics"].get_submodule(theme)
         with self._autocast():
-            again = self.encoder(_small(made))
-            fake = self._scores(critic, made, alpha)
+            code = code_distance(self.encoder, made, x, afar_px=t.afar_px)
+            fake = scores_of(critic, made, alpha)
             with torch.no_grad():
-                true = self._scores(critic, real, alpha)
-        spread = z.detach().float().std(0).mean().clamp_min(1e-3)
-        code = _distance(again.float(), z.float()) / spread
+                true = scores_of(critic, real, alpha)
         self.losses[f"{theme} code"] = code.item()
-        loss = t.critic_weight * self._counted((true - fake).float()) + t.code_weight * code
+        difference = (true - fake).float()
+        loss = t.critic_weight * counted(difference, t) + t.code_weight * code
+        if t.free and t.variety_weight:
+            same = sameness(made, real)
+            self.losses[f"{theme} sameness"] = same.item()
+            loss = loss + t.variety_weight * same
         if t.match_weight:
             near = self._pool(theme, self.themes[theme]).nearest(clean)
             loss = loss + t.match_weight * (made.float() - near).abs().mean()
         if t.pair_weight:
             loss = loss + t.pair_weight * (made.float() - clean).abs().mean()
         return loss
-
-    def _counted(self, difference: Tensor) -> Tensor:
-        linear = self.training.pairing == "linear"
-        return difference.mean() if linear else F.softplus(difference).mean()
-
-    def _made(self, theme: str, z: Tensor, alpha: float, *, mean: bool = False) -> Tensor:
-        net = self.generator(theme, mean=mean)
-        if isinstance(net, GrowingGenerator):
-            return net.faded(z, alpha)
-        patches: Tensor = net(z)
-        return patches
-
-    def _scores(self, critic: nn.Module, patches: Tensor, alpha: float) -> Tensor:
-        scores: Tensor
-        if isinstance(critic, GrowingCritic):
-            return critic.faded(patches, alpha)
-        scores = critic(patches)
-        return scores
-
-    def _penalty(self, critic: nn.Module, made: Tensor, real: Tensor, alpha: float) -> Tensor:
-        """Mean squared slope of the critic on real and on made patches, half a batch of each, in
-        float32."""
-        half = max(1, len(real) // 2)
-        both = torch.cat([made[:half].to(real), real[:half]]).requires_grad_(True)
-        score = self._scores(critic, both, alpha).sum()
-        (slope,) = torch.autograd.grad(score, both, create_graph=True)
-        squares: Tensor = slope.flatten(1).square().sum(1).mean()
-        return squares
 
     def _update(self, loss: Tensor, nets: nn.Module) -> None:
         if not bool(torch.isfinite(loss)):
@@ -488,18 +438,6 @@ def train(
                     preview(trainer, folder / "preview.png")
             if cancelled and done < total:
                 raise CancelledError("training was stopped; it resumes from its checkpoint")
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distance of each sample by the root of its size, averaged over the batch."""
-    squares = (a - b).flatten(1).square().mean(1)
-    return (squares + 1e-8).sqrt().mean()
-
-
-def _small(patches: Tensor) -> Tensor:
-    """As E takes them."""
-    side = patches.shape[-1]
-    return patches if side == CODE_PX else F.avg_pool2d(patches, side // CODE_PX)
 
 
 def _row(patches: Tensor, first: Tensor, size: int) -> Tensor:

@@ -55,6 +55,12 @@ def grid(size: int, centre: NDArray[np.float64], angle_rad: float) -> tuple[Pixe
     return c * x + s * y, c * y - s * x
 
 
+def about_middle(rng: Generator, size: int) -> NDArray[np.float64]:
+    """A place (x, y) near the middle of a picture."""
+    place: NDArray[np.float64] = rng.uniform(0.42, 0.58, 2) * size
+    return place
+
+
 def smooth(t: Pixels) -> Pixels:
     """3t² - 2t³ between 0 and 1."""
     held: Pixels = np.clip(t, 0, 1)

@@ -1,7 +1,8 @@
 """Pictures of the starter themes, drawn: nothing is stored, nobody's picture is used.
 
 Every picture is [size, size, 3] float32, display-referred sRGB in 0…1, and depends on its
-generator alone.
+generator alone. One object fills most of a picture, clear of its ground, so that a patch of 32
+pixels reads as the theme.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vfxswap.image import Pixels
 from vfxswap.settings import nearest
 from vfxswap.train.mosaic_canvas import (
     OVERSAMPLING,
+    about_middle,
     blended,
     clouds,
     color,
@@ -31,17 +33,15 @@ Draw = Callable[[Generator, int], Pixels]
 
 
 def flowers(rng: Generator, size: int) -> Pixels:
-    """Open blossoms of several kinds over leaves."""
-    leaf = color(rng, hue=(0.2, 0.45), saturation=(0.3, 0.9), value=(0.08, 0.6))
+    """An open blossom over leaves."""
+    leaf = color(rng, hue=(0.2, 0.45), saturation=(0.3, 0.9), value=(0.08, 0.4))
     picture = leaf * (0.45 + 1.1 * clouds(rng, size, coarsest=6)[..., None])
     picture = picture.astype(np.float32)
-    for _ in range(rng.integers(3, 14)):
+    for _ in range(rng.integers(2, 7)):
         _leaf(rng, picture, leaf)
-    petals = color(rng, saturation=(0.0, 1.0), value=(0.5, 1.0))
-    count = int(rng.choice([1, 2, 4, 7, 12], p=[0.3, 0.2, 0.2, 0.2, 0.1]))
-    for _ in range(count):
-        radius = size * rng.uniform(0.3, 0.55) / np.sqrt(count)
-        _blossom(rng, picture, rng.uniform(0.1, 0.9, 2) * size, radius, varied(rng, petals, 0.12))
+    petals = color(rng, hue=(-0.3, 0.18), saturation=(0.0, 1.0), value=(0.75, 1.0))
+    radius = size * rng.uniform(0.38, 0.5)
+    _blossom(rng, picture, about_middle(rng, size), radius, petals)
     return picture
 
 
@@ -59,9 +59,9 @@ def _blossom(
     rng: Generator, picture: Pixels, centre: NDArray[np.float64], radius: float, petals: Pixels
 ) -> None:
     size = picture.shape[0]
-    kind = int(rng.integers(5, 15))
-    layers = int(rng.integers(1, 4))
-    pointed = rng.uniform(0.25, 1.1)
+    kind = int(rng.integers(5, 9))
+    layers = int(rng.integers(1, 3))
+    pointed = rng.uniform(0.4, 1.0)
     heart = varied(rng, petals, 0.35)
     for layer in range(layers):
         x, y = grid(size, centre, rng.uniform(0, 2 * np.pi))
@@ -80,22 +80,18 @@ def _blossom(
         picture *= 1 - shadow[..., None]
         blended(picture, shade * (folds * veins * light)[..., None] * 1.15, alpha)
     x, y = grid(size, centre, 0.0)
-    disc = radius * rng.uniform(0.12, 0.3)
+    disc = radius * rng.uniform(0.2, 0.32)
     dots = 0.55 + 0.45 * np.cos(x * 9 / disc) * np.cos(y * 9 / disc)
     middle = color(rng, hue=(0.05, 0.17), saturation=(0.5, 1.0), value=(0.2, 1.0))
     blended(picture, middle * dots[..., None] * 1.2, np.clip(disc - np.hypot(x, y) + 0.5, 0, 1))
 
 
 def eyes(rng: Generator, size: int) -> Pixels:
-    """Painted eyes: iris, pupil, lids, lashes and brow, from near and far."""
+    """A painted eye: iris, pupil, lids, lashes and brow."""
     skin = color(rng, hue=(0.02, 0.1), saturation=(0.15, 0.65), value=(0.15, 1.0))
     tone = 0.85 + 0.3 * clouds(rng, size, coarsest=4)
     picture = (skin * tone[..., None]).astype(np.float32)
-    count = int(rng.choice([1, 2, 4, 8], p=[0.5, 0.2, 0.2, 0.1]))
-    for _ in range(count):
-        width = size * rng.uniform(0.3, 0.52) / np.sqrt(count)
-        centre = rng.uniform(0.15, 0.85, 2) * size if count > 1 else rng.uniform(0.3, 0.7, 2) * size
-        _eye(rng, picture, centre, width, skin)
+    _eye(rng, picture, about_middle(rng, size), size * rng.uniform(0.4, 0.5), skin)
     return picture
 
 
@@ -139,14 +135,12 @@ def _eye(
 
 
 def gems(rng: Generator, size: int) -> Pixels:
-    """Cut stones, facet by facet, on cloth."""
-    cloth = color(rng, saturation=(0.0, 0.8), value=(0.02, 0.8))
+    """A cut stone, facet by facet, on cloth."""
+    dark = rng.random() < 0.6
+    cloth = color(rng, saturation=(0.0, 0.8), value=(0.02, 0.25) if dark else (0.6, 0.95))
     picture = (cloth * (0.6 + 0.8 * clouds(rng, size, coarsest=3)[..., None])).astype(np.float32)
-    count = int(rng.choice([1, 2, 5, 9, 16], p=[0.3, 0.2, 0.2, 0.2, 0.1]))
-    stone = color(rng, saturation=(0.0, 1.0), value=(0.4, 1.0))
-    for _ in range(count):
-        radius = size * rng.uniform(0.28, 0.5) / np.sqrt(count)
-        _gem(rng, picture, rng.uniform(0.1, 0.9, 2) * size, radius, varied(rng, stone, 0.3))
+    stone = color(rng, saturation=(0.3, 1.0), value=(0.7, 1.0) if dark else (0.3, 0.9))
+    _gem(rng, picture, about_middle(rng, size), size * rng.uniform(0.38, 0.47), stone)
     return picture
 
 
@@ -157,8 +151,8 @@ def _gem(
     x, y = grid(size, centre + 0.12 * radius, 0.0)
     shadow = np.exp(-((np.hypot(x, y) / (1.05 * radius)) ** 4))
     picture *= 1 - 0.6 * shadow[..., None]
-    sides = int(rng.choice([6, 8, 8, 10, 12]))
-    turn, squash = rng.uniform(0, 2 * np.pi), rng.uniform(0.65, 1.0)
+    sides = int(rng.choice([6, 6, 8, 8]))
+    turn, squash = rng.uniform(0, 2 * np.pi), rng.uniform(0.75, 1.0)
     tilt = rng.uniform(0, np.pi)
 
     def ring(scale: float, offset: float) -> NDArray[np.float64]:

@@ -34,15 +34,15 @@ from vfxswap.ops.convert import to_tensor
 from vfxswap.ops.patches import sampled
 from vfxswap.persona import Metric
 from vfxswap.train.losses import ssim
-from vfxswap.train.mosaic_pictures import PictureSet, Pool, read_pictures
+from vfxswap.train.mosaic_pictures import PictureSet, Pool, read_pictures, relit
 
 Progress = Callable[[str, int, int], None]
 SETTINGS = MosaicSettings(layout="grid", size_min_px=32, size_max_px=32, edge_px=0)
 """What is measured: a grid of 32 px patches, colours matched as by default."""
 FEATURES = 64
-_JUDGE_STEPS, _JUDGE_BATCH = 200, 48
+_JUDGE_STEPS, _JUDGE_BATCH = 600, 70
 _SAMPLES = 1024
-_RANGE = 0.48
+NET_RANGE = 0.48
 """Net-space range from black to display white, which SSIM takes as its peak of 1."""
 
 
@@ -57,7 +57,9 @@ class NearestCrops(Themes):
     def size(self) -> int:
         return 64
 
-    def _generated(self, patches: Tensor, theme: str, settings: MosaicSettings) -> Tensor:
+    def _generated(
+        self, patches: Tensor, theme: str, free: Tensor, settings: MosaicSettings
+    ) -> Tensor:
         return as_net(self._pools[theme].nearest(as_input(patches)))
 
 
@@ -101,7 +103,7 @@ def evaluate(
     rng = np.random.default_rng(5)
     pools = {t: Pool(p, _SAMPLES, rng=rng) for t, p in training.items()}
     learned = Themes(
-        {t: _for(net, "held") for t, net in generators.items()}, {"held": encoder}, device
+        {t: for_encoder(net, "held") for t, net in generators.items()}, {"held": encoder}, device
     )
     ways = {"": learned, "_nearest": NearestCrops(pools, device)}
     found: dict[str, dict[str, Metric]] = {}
@@ -144,11 +146,11 @@ def _structure(themes: Themes, theme: str, pictures: Sequence[np.ndarray]) -> tu
     values, tiles = [], []
     with torch.inference_mode():
         for picture in pictures:
-            frame = _frame(color.from_net(picture.astype(np.float32)))
+            frame = framed(color.from_net(picture.astype(np.float32)))
             effect = Mosaic(themes, [settings], torch.device("cpu"))
             result = effect(frame, settings, {})
             plate, made = (color.to_net(to_tensor(p)) for p in (frame.rgb, result.rgb))
-            low = [_low_passed(p.mean(1, keepdim=True)) / _RANGE for p in (plate, made)]
+            low = [_low_passed(p.mean(1, keepdim=True)) / NET_RANGE for p in (plate, made)]
             values.append(float(ssim(low[1], low[0])))
             height, width = frame.rgb.shape[:2]
             tiles.append(_tiles(made, height // CODE_PX, width // CODE_PX))
@@ -168,7 +170,7 @@ def _low_passed(image: Tensor) -> Tensor:
     return F.avg_pool2d(image, 8)
 
 
-def _frame(rgb: Pixels) -> Frame:
+def framed(rgb: Pixels) -> Frame:
     """A picture cut to whole patches."""
     height, width = (n // CODE_PX * CODE_PX for n in rgb.shape[:2])
     window = Box(0, 0, width, height)
@@ -176,7 +178,8 @@ def _frame(rgb: Pixels) -> Frame:
 
 
 def _judge(themes: Mapping[str, PictureSet], domain: PictureSet) -> tuple[Judge, list[str]]:
-    """Trained on patches of the themes and the domain, at random exposures."""
+    """Trained on patches of the themes and the domain, at random exposures and in random light,
+    so that it goes by what is shown rather than by its light."""
     names = ["", *themes]
     sets = {"": domain, **themes}
     rng = np.random.default_rng(4)
@@ -187,9 +190,13 @@ def _judge(themes: Mapping[str, PictureSet], domain: PictureSet) -> tuple[Judge,
         optimiser = torch.optim.Adam(judge.parameters(), lr=2e-3)
         share = max(2, _JUDGE_BATCH // len(names))
         for _ in range(_JUDGE_STEPS):
-            x = [p.patches(share, size=CODE_PX, rng=rng, exposure=0.08, tint=0.03) for p in pools]
+            x = torch.cat(
+                [p.patches(share, size=CODE_PX, rng=rng, exposure=0.08, tint=0.03) for p in pools]
+            )
+            light = pools[0].patches(len(x), size=CODE_PX, rng=rng, mirror=True)
+            strength = torch.from_numpy(rng.uniform(0, 1, (len(x), 1, 1, 1))).to(x)
             labels = torch.arange(len(names)).repeat_interleave(share)
-            loss = F.cross_entropy(judge(torch.cat(x)), labels)
+            loss = F.cross_entropy(judge(relit(x, light, strength)), labels)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -207,6 +214,7 @@ def _taken(judge: Judge, patches: Tensor, theme: int) -> float:
     return float((judge(patches).argmax(1) == theme).float().mean())
 
 
-def _for(net: MosaicGenerator, encoder: str) -> MosaicGenerator:
+def for_encoder(net: MosaicGenerator, encoder: str) -> MosaicGenerator:
+    """The same net, as of an encoder of some name."""
     net.settings = net.settings.model_copy(update={"encoder": encoder})
     return net

@@ -41,7 +41,9 @@ class PictureSet:
 
     pictures: tuple[Stored, ...]
     smallest: float
-    """Shortest side of a patch as a share of its picture's shorter side; the longest is 1."""
+    """Shortest side of a patch as a share of its picture's shorter side."""
+    largest: float = 1.0
+    """The longest, likewise."""
 
     def patches(self, count: int, *, size: int, rng: np.random.Generator) -> Tensor:
         """[count, 3, size, size] as the networks take them: random picture, size and position."""
@@ -49,7 +51,7 @@ class PictureSet:
         for index in range(count):
             picture = self.pictures[rng.integers(len(self.pictures))]
             height, width = picture.shape[:2]
-            side = min(height, width) * rng.uniform(self.smallest, 1.0)
+            side = min(height, width) * rng.uniform(self.smallest, self.largest)
             px = max(4, min(round(side), height, width))
             y, x = rng.integers(height - px + 1), rng.integers(width - px + 1)
             crop = picture[y : y + px, x : x + px].astype(np.float32)
@@ -83,13 +85,15 @@ class Pool:
         rng: np.random.Generator,
         exposure: float = 0.0,
         tint: float = 0.0,
+        mirror: bool = False,
     ) -> Tensor:
-        """[count, 3, size, size], mirrored at random; `exposure` and `tint` are the spread of
-        random net-space offsets, common and of each channel."""
+        """[count, 3, size, size]; `exposure` and `tint` are the spread of random net-space
+        offsets, common and of each channel; with `mirror` every other patch is mirrored."""
         index = torch.from_numpy(rng.integers(len(self.whole), size=count))
         drawn = self.whole[index.to(self.whole.device)]
-        mirrored = torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.5).to(drawn.device)
-        drawn = torch.where(mirrored, drawn.flip(3), drawn)
+        if mirror:
+            mirrored = torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.5).to(drawn.device)
+            drawn = torch.where(mirrored, drawn.flip(3), drawn)
         offset = rng.normal(0, 1, (count, 1, 1, 1)) * exposure
         offset = offset + rng.normal(0, 1, (count, 3, 1, 1)) * tint
         drawn = drawn + torch.from_numpy(offset).to(drawn) / SPAN
@@ -106,6 +110,17 @@ class Pool:
         return F.avg_pool2d(found, factor) if factor > 1 else found
 
 
+def relit(patches: Tensor, light: Tensor, strength: Tensor) -> Tensor:
+    """Patches [B, 3, s, s] under the light of others [B, 3, s, s]: their means of a quarter of the
+    side, smoothly joined and without their mean, times a strength [B, 1, 1, 1]."""
+    return patches + strength * (_afar(light) - light.mean((2, 3), keepdim=True))
+
+
+def _afar(patches: Tensor) -> Tensor:
+    small = F.adaptive_avg_pool2d(patches, 4)
+    return F.interpolate(small, size=patches.shape[2:], mode="bicubic", align_corners=False)
+
+
 def thumbs(patches: Tensor) -> Tensor:
     """[B, n]: what two patches are compared by: 6×6 pixels without their mean colour, by their
     contrast, and beside them that mean at a lower weight."""
@@ -120,6 +135,7 @@ def read_pictures(
     sources: Sequence[str],
     *,
     smallest: float,
+    largest: float = 1.0,
     least: int,
     what: str,
     drawn_count: int,
@@ -145,7 +161,7 @@ def read_pictures(
             pictures += _of_files(source, folder, manager)
     if len(pictures) < least:
         raise JobError(f"too few pictures of {what}", got=len(pictures), wanted=f"at least {least}")
-    return PictureSet(tuple(pictures), smallest)
+    return PictureSet(tuple(pictures), smallest, largest)
 
 
 def _of_files(pattern: str, folder: Path, manager: ColorManager) -> list[Stored]:

@@ -11,13 +11,13 @@ import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 from torch import Tensor, nn
 
 from vfxswap.color import ColorManager, from_net
@@ -31,12 +31,14 @@ from vfxswap.nets.mosaic import (
     MosaicGenerator,
     as_net,
 )
-from vfxswap.persona import Id, Metric, ModelCard
+from vfxswap.persona import Id, ModelCard
 from vfxswap.settings import Settings, nearest
-from vfxswap.train.mosaic import MosaicTrainer, MosaicTraining, train
+from vfxswap.train.mosaic import MosaicTrainer, train
 from vfxswap.train.mosaic_curves import curves
 from vfxswap.train.mosaic_evaluate import evaluate
 from vfxswap.train.mosaic_pictures import PictureSet, read_pictures
+from vfxswap.train.mosaic_restored import evaluate_restored
+from vfxswap.train.mosaic_training import MosaicTraining
 from vfxswap.train.recipe import read_recipe
 
 FEWEST = 8
@@ -76,16 +78,25 @@ class MosaicRecipe(Settings):
     )
     domain_drawn: int = Field(default=16, ge=1, description="Pictures drawn a theme for A.")
     domain_smallest: float = Field(
-        default=0.12, gt=0, le=1, description="Smallest patch of A, share of the shorter side."
+        default=0.05, gt=0, le=1, description="Smallest patch of A, share of the shorter side."
+    )
+    domain_largest: float = Field(
+        default=0.5, gt=0, le=1, description="Largest patch of A, share of the shorter side."
     )
     themes: dict[ThemeName, tuple[str, ...]] = Field(
         min_length=1, description="Pictures of each theme, as for the domain."
     )
     drawn: int = Field(default=300, ge=1, description="Pictures drawn a theme.")
     smallest: float = Field(
-        default=0.35, gt=0, le=1, description="Smallest patch of a theme, share of its picture."
+        default=0.85, gt=0, le=1, description="Smallest patch of a theme, share of its picture."
     )
     training: MosaicTraining = Field(description="How it is trained.")
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        if self.domain_smallest > self.domain_largest:
+            raise ValueError("domain_smallest is above domain_largest")
+        return self
 
 
 def load_recipe(name: str | Path) -> MosaicRecipe:
@@ -108,6 +119,7 @@ def domain_of(recipe: MosaicRecipe, folder: Path = Path()) -> PictureSet:
     return read_pictures(
         recipe.domain,
         smallest=recipe.domain_smallest,
+        largest=recipe.domain_largest,
         least=1,
         what="the domain",
         drawn_count=recipe.domain_drawn,
@@ -197,12 +209,14 @@ def export(
         stored = save_model(out / card.name, card, _halved(trainer.encoder).state_dict())
         written.append(stored)
         write_curves(work / "log.jsonl", stored.folder / "curves.jpg")
-    found: dict[str, dict[str, Metric]] = {}
-    if not recipe.training.damage.any:
-        nets = {theme: _halved(finished(trainer, theme)) for theme in trainer.themes}
+    nets = {theme: _halved(finished(trainer, theme)) for theme in trainer.themes}
+    encoder, damage = _halved(trainer.encoder), recipe.training.damage
+    if damage.any:
+        found = evaluate_restored(encoder, nets, damage, plates=recipe.held_out, command=command)
+    else:
         held_out = {theme: theme_of(_held_out(recipe), theme) for theme in trainer.themes}
         found = evaluate(
-            _halved(trainer.encoder),
+            encoder,
             nets,
             trainer.themes,
             held_out,
@@ -211,8 +225,7 @@ def export(
             command=command,
             progress=progress,
         )
-    for theme in trainer.themes:
-        net = _halved(finished(trainer, theme))
+    for theme, net in nets.items():
         settings = net.settings.model_copy(
             update={"encoder": stored.card.name, "encoder_sha256": stored.card.weights_sha256}
         )
@@ -290,7 +303,7 @@ def _card(recipe: MosaicRecipe, part: str, command: str) -> ModelCard:
 def _how(trainer: MosaicTrainer) -> tuple[str, ...]:
     """What the card says of the training's size."""
     t = trainer.training
-    stage, alpha = trainer.stage_at(max(0, trainer.iteration - 1))
+    stage, alpha = t.stage_at(max(0, trainer.iteration - 1))
     said = (
         f"Trained for {trainer.iteration} of {t.total_iterations} iterations of {t.batch} patches "
         f"(code alone {t.code_iterations}, 32 px {t.iterations}, 64 px {t.large_iterations})"

@@ -8,26 +8,31 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from vfxswap.image import Pixels
-from vfxswap.train.mosaic_canvas import blended, clouds, color, grid, smooth, varied
+from vfxswap.train.mosaic_canvas import (
+    about_middle,
+    blended,
+    clouds,
+    color,
+    grid,
+    smooth,
+    varied,
+)
 
 _FONTS = (
     cv2.FONT_HERSHEY_SIMPLEX,
     cv2.FONT_HERSHEY_DUPLEX,
     cv2.FONT_HERSHEY_COMPLEX,
-    cv2.FONT_HERSHEY_TRIPLEX,
 )
 
 
 def galaxies(rng: Generator, size: int) -> Pixels:
-    """Spirals and discs with dust, before stars and faint nebulae."""
+    """A spiral with dust, before stars and faint nebulae."""
     sky = color(rng, hue=(0.5, 0.9), saturation=(0.2, 0.9), value=(0.01, 0.12))
     haze = color(rng, saturation=(0.4, 1.0), value=(0.1, 0.7))
     cloud = clouds(rng, size, coarsest=3) ** 3 * rng.uniform(0.1, 1.2)
     picture = (sky + haze * cloud[..., None]).astype(np.float32)
-    count = int(rng.choice([1, 2, 4, 8], p=[0.55, 0.2, 0.15, 0.1]))
-    for _ in range(count):
-        _galaxy(rng, picture, size * rng.uniform(0.35, 0.7) / np.sqrt(count))
-    for _ in range(rng.integers(20, 120)):
+    _galaxy(rng, picture, size * rng.uniform(0.55, 0.75))
+    for _ in range(rng.integers(10, 40)):
         at = rng.uniform(0, 1, 2) * size
         radius = rng.exponential(0.004) * size + 0.6
         light = varied(rng, np.full(3, 0.9, np.float32), 0.12).tolist()
@@ -37,14 +42,14 @@ def galaxies(rng: Generator, size: int) -> Pixels:
 
 def _galaxy(rng: Generator, picture: Pixels, radius: float) -> None:
     size = picture.shape[0]
-    x, y = grid(size, rng.uniform(0.15, 0.85, 2) * size, rng.uniform(0, 2 * np.pi))
-    y = y / rng.uniform(0.25, 1.0)
+    x, y = grid(size, about_middle(rng, size), rng.uniform(0, 2 * np.pi))
+    y = y / rng.uniform(0.5, 1.0)
     r, angle = np.hypot(x, y) / radius, np.arctan2(y, x)
-    arms, wound = int(rng.integers(2, 5)), rng.uniform(2.0, 5.0) * rng.choice([-1, 1])
+    arms, wound = 2, rng.uniform(1.5, 2.6) * rng.choice([-1, 1])
     dust = clouds(rng, size, coarsest=10)
-    phase = arms * angle - wound * 2 * np.log(r + 0.08) + 1.8 * (dust - 0.5)
-    arm = (0.5 + 0.5 * np.cos(phase)) ** rng.uniform(1.0, 2.5)
-    disc = np.exp(-r * 2.6) * np.clip(1.35 - r, 0, 1)
+    phase = arms * angle - wound * 2 * np.log(r + 0.08) + 1.0 * (dust - 0.5)
+    arm = (0.5 + 0.5 * np.cos(phase)) ** rng.uniform(1.5, 3.0)
+    disc = np.exp(-r * 1.7) * np.clip(1.35 - r, 0, 1)
     core = np.exp(-((r / 0.17) ** 2)) + 0.5 * np.exp(-r / 0.2)
     outer = color(rng, hue=(0.5, 0.95), saturation=(0.3, 0.8), value=(0.8, 1.0))
     inner = color(rng, hue=(0.04, 0.15), saturation=(0.1, 0.6), value=(0.9, 1.0))
@@ -55,29 +60,25 @@ def _galaxy(rng: Generator, picture: Pixels, radius: float) -> None:
 
 
 def numbers(rng: Generator, size: int) -> Pixels:
-    """Digits of several fonts, weights and sizes, on paper of any colour."""
-    paper = color(rng, saturation=(0.0, 0.8), value=(0.05, 1.0))
+    """A digit of some font and weight, on paper of any colour."""
+    paper = color(
+        rng, saturation=(0.0, 0.8), value=(0.05, 0.3) if rng.random() < 0.4 else (0.7, 1.0)
+    )
     picture = (paper * (0.85 + 0.3 * clouds(rng, size)[..., None])).astype(np.float32)
     dark = paper.mean() > 0.5
-    value = (0.0, 0.35) if dark else (0.65, 1.0)
-    count = int(rng.choice([1, 2, 4, 9, 20], p=[0.3, 0.2, 0.2, 0.2, 0.1]))
-    inks = [color(rng, saturation=(0.0, 1.0), value=value) for _ in range(2)]
-    for _ in range(count):
-        height = size * rng.uniform(0.45, 0.85) / np.sqrt(count)
-        font = _FONTS[rng.integers(len(_FONTS))]
-        text = str(rng.integers(10)) if rng.random() < 0.8 else str(rng.integers(10, 100))
-        weight = max(1, round(height * rng.uniform(0.07, 0.24)))
-        stamp = _stamp(text, font, height, weight, size)
-        where = rng.uniform(0.15, 0.85, 2) * size if count > 1 else rng.uniform(0.4, 0.6, 2) * size
-        turn = rng.normal(0, 14) if rng.random() < 0.8 else rng.uniform(-180, 180)
-        matrix = cv2.getRotationMatrix2D((size / 2, size / 2), turn, 1.0)
-        matrix[:, 2] += where - size / 2
-        alpha = cv2.warpAffine(stamp, matrix, (size, size))
-        ink = inks[rng.integers(2)]
-        if rng.random() < 0.35:
-            offset = np.array([[1, 0, weight * 0.4], [0, 1, weight * 0.4]])
-            blended(picture, ink * 0.2, cv2.warpAffine(alpha, offset, (size, size)) * 0.5)
-        blended(picture, ink, alpha)
+    value = (0.0, 0.3) if dark else (0.75, 1.0)
+    ink = color(rng, saturation=(0.0, 1.0), value=value)
+    height = size * rng.uniform(0.62, 0.8)
+    weight = max(1, round(height * rng.uniform(0.14, 0.24)))
+    text = str(rng.integers(10))
+    stamp = _stamp(text, _FONTS[rng.integers(len(_FONTS))], height, weight, size)
+    matrix = cv2.getRotationMatrix2D((size / 2, size / 2), rng.normal(0, 7), 1.0)
+    matrix[:, 2] += about_middle(rng, size) - size / 2
+    alpha = cv2.warpAffine(stamp, matrix, (size, size))
+    if rng.random() < 0.35:
+        offset = np.array([[1, 0, weight * 0.3], [0, 1, weight * 0.3]])
+        blended(picture, ink * 0.2, cv2.warpAffine(alpha, offset, (size, size)) * 0.5)
+    blended(picture, ink, alpha)
     return picture
 
 
@@ -104,7 +105,7 @@ def sunsets(rng: Generator, size: int) -> Pixels:
     sky = zenith + (middle - zenith) * smooth(t * 1.6) + (low - middle) * smooth(t * 2 - 1)
     picture = np.broadcast_to(sky, (size, size, 3)).astype(np.float32)
     sun_x, sun_y = rng.uniform(0.2, 0.8), horizon - rng.uniform(-0.02, 0.25)
-    radius = rng.uniform(0.04, 0.14)
+    radius = rng.uniform(0.07, 0.16)
     away = np.hypot(x - sun_x, y - sun_y)
     glow = 0.75 * np.exp(-away / rng.uniform(0.08, 0.25))
     picture = picture + low * glow[..., None].astype(np.float32)
