@@ -18,11 +18,12 @@ from vfxswap.train.mosaic_curves import curves
 from vfxswap.train.mosaic_degrade import Damage, damaged
 from vfxswap.train.mosaic_draw import THEMES, drawn
 from vfxswap.train.mosaic_evaluate import frechet
-from vfxswap.train.mosaic_pictures import PictureSet, Pool, read_pictures, thumbs
+from vfxswap.train.mosaic_losses import code_distance, sameness
+from vfxswap.train.mosaic_pictures import PictureSet, Pool, read_pictures, relit, thumbs
 from vfxswap.train.mosaic_recipe import load_recipe, run, theme_of
 from vfxswap.train.mosaic_training import MosaicTraining
 
-SHIPPED = ("mosaic-starter", "mosaic-themes", *(f"mosaic-restore-{k}" for k in
+SHIPPED = ("mosaic-starter", "mosaic-themes", "mosaic-faces", *(f"mosaic-restore-{k}" for k in
            ("color", "denoise", "enlarge", "deblur")))  # fmt: skip
 
 
@@ -109,6 +110,42 @@ def test_a_frozen_encoder_with_code_iterations_is_refused() -> None:
     with pytest.raises(JobError, match="a frozen encoder is not trained"):
         MosaicTrainer(training(), pictures(0.3), {"a": pictures(0.2)}, encoder=encoder,
                       begin={"a": begin})  # fmt: skip
+
+
+def test_two_patches_of_a_code_are_asked_to_differ_half_as_much_as_real_ones() -> None:
+    real = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    alike = real[:4].repeat(2, 1, 1, 1)
+    apart = (real[:4] - real[4:]).abs().mean()
+    assert float(sameness(alike, real)) == pytest.approx(0.5 * float(apart), rel=0.02)
+    assert float(sameness(real, real)) == 0
+
+
+def test_codes_are_compared_from_afar_and_without_mean_colour() -> None:
+    encoder = MosaicEncoder(MosaicEncoderSettings(code=16))
+    x = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    checks = torch.tensor([1.0, -1.0]).repeat(16).expand(32, 32)
+    detailed = x + 3 * checks + 0.7
+    assert float(code_distance(encoder, detailed, x, afar_px=4)) < 1e-3
+    assert float(code_distance(encoder, detailed, x, afar_px=1)) > 0.1
+    assert float(code_distance(encoder, x.flip(3), x, afar_px=4)) > 0.1
+
+
+def test_a_relit_patch_keeps_its_mean_and_detail_and_takes_the_light() -> None:
+    generator = torch.Generator().manual_seed(2)
+    patch = torch.randn(2, 3, 32, 32, generator=generator)
+    light = torch.linspace(-1, 1, 32).expand(2, 3, 32, 32) + 5
+    lit = relit(patch, light, torch.ones(2, 1, 1, 1))
+    assert torch.allclose(lit.mean((2, 3)), patch.mean((2, 3)), atol=0.02)
+    added = (lit - patch)[0, 0]
+    assert float(added[:, -8:].mean() - added[:, :8].mean()) == pytest.approx(1.5, abs=0.15)
+    assert torch.equal(relit(patch, light, torch.zeros(2, 1, 1, 1)), patch)
+
+
+def test_learning_rates_fall_over_the_second_half_of_every_stage() -> None:
+    t = training(code_iterations=10, iterations=20, large_iterations=10)
+    rates = [t.rate_at(i) for i in range(t.total_iterations)]
+    assert [rates[i] for i in (0, 5, 10, 20, 30, 35)] == [1.0] * 6
+    assert rates[9] < 0.3 and rates[29] < 0.2 and rates[39] < 0.3
 
 
 def test_the_nearest_patch_is_the_patch_itself() -> None:

@@ -47,6 +47,7 @@ from vfxswap.nets.mosaic import (
 )
 from vfxswap.train.checkpoint import load_checkpoint, newest_iteration, save_checkpoint
 from vfxswap.train.mosaic_degrade import damaged
+from vfxswap.train.mosaic_faces import FaceLosses
 from vfxswap.train.mosaic_losses import (
     as_seen,
     code_distance,
@@ -83,7 +84,8 @@ class MosaicTrainer:
         """A trained `encoder` stays frozen; `begin` holds the generators, all of one shape, that
         the themes then begin as.
 
-        Raises JobError for settings that do not go with a frozen encoder.
+        Raises JobError for settings that do not go with a frozen encoder, ModelError for losses of
+        faces whose models are not there.
         """
         self.training, self.domain, self.themes = training, domain, dict(themes)
         self.device = torch.device(device)
@@ -99,6 +101,7 @@ class MosaicTrainer:
         self.iteration = 0
         self.losses: dict[str, float] = {}
         self._pools: dict[str, Pool] = {}
+        self._faces = FaceLosses.load(training.faces, device) if training.faces.any else None
         self.nets = nn.ModuleDict()
         self._build("codes")
         if training.stage_at(0)[0] != "codes":
@@ -373,6 +376,10 @@ class MosaicTrainer:
             same = sameness(made, real)
             self.losses[f"{theme} sameness"] = same.item()
             loss = loss + t.variety_weight * same
+        if self._faces is not None:
+            face = self._faces(made, clean)
+            self.losses[f"{theme} face"] = face.item()
+            loss = loss + face
         if t.match_weight:
             near = self._pool(theme, self.themes[theme]).nearest(clean)
             loss = loss + t.match_weight * (made.float() - near).abs().mean()

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from vfxswap.settings import Settings
 from vfxswap.train.mosaic_degrade import Damage
+from vfxswap.train.mosaic_faces import FaceWeights
 
 Stage = Literal["codes", "small", "large"]
 
@@ -68,6 +69,9 @@ class MosaicTraining(Settings):
     pool_every: int = Field(default=400, ge=1, description="Iterations between new pools.")
     pair_weight: float = Field(
         default=0.0, ge=0, description="Weight of the difference from the undamaged patch."
+    )
+    faces: FaceWeights = Field(
+        default=FaceWeights(), description="Losses of faces, for a domain of faces."
     )
     exposure: float = Field(
         default=0.05, ge=0, description="Spread of random exposures of patches, in net space."
