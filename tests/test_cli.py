@@ -177,6 +177,14 @@ def test_models_are_listed_for_programs(shot: Shot) -> None:
     one_sentence(shot.run("swap", shot.plate, "-o", "out/c.#.exr"), 2, "--persona")
 
 
+def test_models_are_listed_in_columns_with_what_they_offer(shot: Shot) -> None:
+    lines = shot.run("models", "list").stdout.splitlines()
+    comb = next(line for line in lines if line.startswith("tinycomb "))
+    assert comb.endswith(", ".join([SYNTHETIC, CONSENTED, LAPSED]))
+    starts = {line.index("Apache-2.0") for line in lines if "Apache-2.0" in line}
+    assert len(lines) > 1 and len(starts) == 1
+
+
 def test_describe_gives_every_setting_with_its_words(shot: Shot) -> None:
     described = json.loads(shot.run("describe", "--json").stdout)
     swap = next(e for e in described["effects"] if e["name"] == "swap")

@@ -29,23 +29,35 @@ def add_commands(app: typer.Typer) -> None:
 def _list(json: AsJson = False) -> None:
     """List the models that are installed."""
     from vfxswap.errors import ModelError
-    from vfxswap.io.weights import list_models
+    from vfxswap.io.weights import CHOICES, list_models
 
     broken: list[ModelError] = []
     rows = [model.row() for model in list_models(broken=broken)]
     if json:
         typer.echo(json_module.dumps(rows, indent=2))
-    for row in [] if json else rows:
-        personas = ", ".join(row["personas"] or row["styles"]) or "-"
-        kind = "synthetic" if row["synthetic"] else "consented" if row["personas"] else "pictures"
-        typer.echo(
-            f"{row['name']:<20} {row['effect']:<12} {row['licence']:<12} {kind:<10} "
-            f"{row['sha256'][:12]}  {personas}"
-        )
+    else:
+        for line in _table([_cells(row, CHOICES) for row in rows]):
+            typer.echo(line)
     if broken:
         for error in broken:
             typer.echo(f"vfxswap: {error}", err=True)
         raise typer.Exit(broken[0].exit_code)
+
+
+def _cells(row: dict[str, Any], choices: tuple[str, ...]) -> list[str]:
+    """What `models list` says of a model, the names that it offers last."""
+    kind = "synthetic" if row["synthetic"] else "consented" if row["personas"] else "pictures"
+    offered = next((row[name] for name in ("personas", *choices) if row[name]), [])
+    return [row["name"], row["effect"], row["licence"], kind, row["sha256"][:12],
+            ", ".join(offered) or "-"]  # fmt: skip
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Lines with every column but the last as wide as its widest cell."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    return ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows]
 
 
 def _import_landmarks(

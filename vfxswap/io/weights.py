@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CARD_FILE = "card.toml"
-CHOICES = ("styles", "themes")
+CHOICES = ("styles", "features")
 """Lists of what a network offers beside personas, by their names in its settings."""
 WEIGHTS_FILE = "weights.safetensors"
 THUMBS_FOLDER = "thumbs"
@@ -50,7 +50,7 @@ class StoredModel(NamedTuple):
             "version": self.card.version,
             "effect": self.card.effect,
             "personas": [persona.id for persona in self.card.personas],
-            "styles": self.card.network_settings.get("styles", []),
+            **{name: self.card.network_settings.get(name, []) for name in CHOICES},
             "sha256": self.card.weights_sha256,
             "card_sha256": card_sha256(self.card),
             "licence": self.card.licence,
@@ -58,7 +58,6 @@ class StoredModel(NamedTuple):
             "folder": str(self.folder),
             "thumbs": {p.stem: str(p) for p in sorted(self.folder.glob(f"{THUMBS_FOLDER}/*.jpg"))},
             "consents": {p.id: _consent_row(p) for p in self.card.personas},
-            **{name: names for name in CHOICES if (names := self.card.network_settings.get(name))},
         }
 
 
