@@ -47,7 +47,7 @@ def _list(json: AsJson = False) -> None:
 def _cells(row: dict[str, Any], choices: tuple[str, ...]) -> list[str]:
     """What `models list` says of a model, the names that it offers last."""
     kind = "synthetic" if row["synthetic"] else "consented" if row["personas"] else "pictures"
-    offered = next((row[name] for name in ("personas", *choices) if row[name]), [])
+    offered: list[str] = next((row[name] for name in ("personas", *choices) if row[name]), [])
     return [row["name"], row["effect"], row["licence"], kind, row["sha256"][:12],
             ", ".join(offered) or "-"]  # fmt: skip
 
