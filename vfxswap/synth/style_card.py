@@ -14,8 +14,11 @@ from torch import Tensor
 
 from vfxswap.files import atomic_path
 from vfxswap.image import Pixels
+from vfxswap.io.weights import StoredModel, read_card, save_model
 from vfxswap.nets.style import StyleNet
 from vfxswap.persona import Metric
+from vfxswap.synth.style_drawings import held_out
+from vfxswap.synth.style_recipe import StyleRecipe, export
 from vfxswap.train.style_preview import displayed, style_sheet
 
 THUMB_PX, THUMB_BYTES = 128, 10 * 1024
@@ -88,6 +91,30 @@ def size_metrics(net: StyleNet) -> dict[str, Metric]:
         "shared_numbers": Metric(value=shared, command=command,
                                  note="1,674,432 at the published width"),
     }  # fmt: skip
+
+
+@torch.no_grad()
+def rounded(net: StyleNet) -> StyleNet:
+    """The network with its weights as a model stores them, in half precision; in place."""
+    for parameter in net.parameters():
+        parameter.copy_(parameter.half().float())
+    return net.eval()
+
+
+def write_model(
+    out: Path, recipe: StyleRecipe, net: StyleNet, study: Mapping[str, Any], *, command: str
+) -> StoredModel:
+    """The network as a model with what was measured, and thumbnails of a held-out photograph. Times
+    stay those of the model that was there, of the same layout."""
+    metrics = {**size_metrics(net), **study_metrics(study)}
+    if (out / "card.toml").is_file():
+        before = read_card(out)
+        if before.network_settings.get("widths") == list(net.settings.widths):
+            metrics |= {k: m for k, m in before.metrics.items() if m.command == BENCH}
+    stored = export(recipe, net, out, command=command)
+    card = stored.card.model_copy(update={"metrics": metrics})
+    write_thumbs(net, held_out()[:1], out / "thumbs")
+    return save_model(out, card, net.state_dict())
 
 
 @torch.inference_mode()

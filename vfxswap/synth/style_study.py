@@ -2,7 +2,8 @@
 one from scratch, and the temporal term against none.
 
 `python -m vfxswap.synth.style_study RECIPE --work DIR` runs them beside the recipe's training in
-DIR, goes on where it was stopped, and writes `study.json`.
+DIR, goes on where it was stopped, and writes `study.json`. With `--out` the network that was fine-
+tuned with the temporal term is written there as a model, with what was measured in its card.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vfxswap.files import write_atomically
 from vfxswap.nets.perceptual import Perceptual
 from vfxswap.nets.style import StyleNet
 from vfxswap.synth.shot import Shot
+from vfxswap.synth.style_card import rounded, write_model
 from vfxswap.synth.style_drawings import held_out
 from vfxswap.synth.style_pictures import performer_shot
 from vfxswap.synth.style_recipe import (
@@ -30,21 +32,22 @@ from vfxswap.synth.style_recipe import (
     load_recipe,
     style_data,
 )
-from vfxswap.train.style import StyleTrainer, StyleTraining, train
+from vfxswap.train.style import StyleData, StyleTrainer, StyleTraining, train
 from vfxswap.train.style_add import ADDED_RATE, AddedStyleTrainer
 from vfxswap.train.style_measure import Flow, blend_losses, flow_between, warp_error
 
 SHOT_PERFORMER, SHOT_FRAMES = 7103, 7
 TEMPORAL_WEIGHT = 60.0
+CONTROLS = ("woodcut", "impasto", "pointillism")
 
 
 class Study:
     """The pictures, the judge and the trained network that all experiments share."""
 
-    def __init__(self, recipe: StyleRecipe, folder: Path, work: Path, net: StyleNet) -> None:
-        self.recipe, self.work, self.net = recipe, work, net
-        self.judge: Perceptual = classifier_of(recipe.classifier)
-        self.data = style_data(recipe, folder, work, self.judge, _silent)
+    def __init__(
+        self, recipe: StyleRecipe, data: StyleData, judge: Perceptual, work: Path, net: StyleNet
+    ) -> None:
+        self.recipe, self.data, self.judge, self.work, self.net = recipe, data, judge, work, net
         self.pictures = held_out()
 
     def controls(self, styles: tuple[str, ...], steps: int) -> dict[str, Any]:
@@ -81,18 +84,18 @@ class Study:
             "scratch_8k": scratch.measure(self.pictures, style),
         }
 
-    def temporal(self, steps: int) -> tuple[dict[str, Any], StyleNet]:
+    def temporal(self, steps: int, strength: float) -> tuple[dict[str, Any], StyleNet]:
         """Warp error on a held-out moving shot after `steps` more with and without the temporal
         term, both from the network, on the same moving pairs; and the network with it."""
         frames, flows = held_out_shot()
-        found: dict[str, Any] = {"steps": steps, "weight": TEMPORAL_WEIGHT}
+        found: dict[str, Any] = {"steps": steps, "weight": strength}
         found["before"] = _mean(warp_error(self.net, frames, flows))
         arms = {}
-        for arm, weight in (("without", 0.0), ("with", TEMPORAL_WEIGHT)):
+        for arm, weight in (("without", 0.0), ("with", strength)):
             changes = {"temporal_weight": weight, "pairs": True, "rate": 4e-4, "batch": 3}
             training = self.training(steps).model_copy(update=changes)
             trainer = StyleTrainer(training, self.data, self.judge, start=self.net)
-            arms[arm] = train(trainer, self.work / f"temporal-{arm}", progress=_say(arm)).eval()
+            arms[arm] = rounded(train(trainer, self.work / f"temporal-{arm}", progress=_say(arm)))
             found[arm] = _mean(warp_error(arms[arm], frames, flows))
             losses = [trainer.measure(self.pictures, style) for style in trainer.styles]
             found[f"{arm}_content"] = float(np.mean([c for c, _ in losses]))
@@ -150,24 +153,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="Folder of the model to write.")
     parser.add_argument("--temporal-steps", type=int, default=120)
-    parser.add_argument("--control-steps", type=int, default=200)
-    parser.add_argument("--added-steps", type=int, default=100)
+    parser.add_argument("--temporal-weight", type=float, default=TEMPORAL_WEIGHT)
+    parser.add_argument("--control-steps", type=int, default=250)
+    parser.add_argument("--added-steps", type=int, default=60)
     given = parser.parse_args()
     recipe, folder = load_recipe(given.recipe)
     judge = classifier_of(recipe.classifier)
     data = style_data(recipe, folder, given.work, judge, _silent)
     trainer = StyleTrainer(recipe.training, data, judge)
     trainer.resume(given.work / "training")
-    study = Study(recipe, folder, given.work, trainer.net.eval())
+    study = Study(recipe, data, judge, given.work, trainer.net.eval())
+    command = f"vfxswap train style {given.recipe}"
     found: dict[str, Any] = {"iterations": trainer.iteration}
-    found["temporal"], steady = study.temporal(given.temporal_steps)
-    study.net = steady
-    found["blend"] = study.blend("ink_wash", "impasto")
-    found["added"] = study.added("pastel", given.added_steps, folder)
-    styles = ("woodcut", "impasto", "pointillism")
-    found["controls"] = study.controls(styles, given.control_steps)
-    write_atomically(given.work / "study.json", json.dumps(found, indent=1).encode())
+
+    def put(stage: str, value: Any) -> None:
+        found[stage] = value
+        write_atomically(given.work / "study.json", json.dumps(found, indent=1).encode())
+
+    temporal, study.net = study.temporal(given.temporal_steps, given.temporal_weight)
+    put("temporal", temporal)
+    put("blend", study.blend("ink_wash", "impasto"))
+    if given.out:
+        write_model(
+            given.out, recipe, study.net, found, command=f"vfxswap train style {given.recipe}"
+        )
+    put("controls", study.controls(CONTROLS, given.control_steps))
+    put("added", study.added("pastel", given.added_steps, folder))
+    if given.out:
+        write_model(
+            given.out, recipe, study.net, found, command=f"vfxswap train style {given.recipe}"
+        )
     print(json.dumps(found, indent=1))
 
 
