@@ -176,15 +176,11 @@ def main() -> None:
     put("temporal", temporal)
     put("blend", study.blend("ink_wash", "impasto"))
     if given.out:
-        write_model(
-            given.out, recipe, study.net, found, command=f"vfxswap train style {given.recipe}"
-        )
+        write_model(given.out, recipe, study.net, found, command=command)
     put("controls", study.controls(CONTROLS, given.control_steps))
     put("added", study.added("pastel", given.added_steps, folder))
     if given.out:
-        write_model(
-            given.out, recipe, study.net, found, command=f"vfxswap train style {given.recipe}"
-        )
+        write_model(given.out, recipe, study.net, found, command=command)
     print(json.dumps(found, indent=1))
 
 
