@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vfxswap import color
 from vfxswap.align.crop import apply, crop_matrix, outline
+from vfxswap.effects.aligned_settings import MAX_CROP
 from vfxswap.effects.base import Frame
-from vfxswap.effects.swap_settings import MAX_CROP
 from vfxswap.geometry import Array, Box, Face
 from vfxswap.image import Pixels
 from vfxswap.nets.parsing import CLASSES, ParsingNet

@@ -6,9 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from vfxswap.effects.aligned_settings import BlendBands, CropSize, MinScore, Occluders
 from vfxswap.settings import Settings
-
-MAX_CROP = 2048
 
 
 class SwapSettings(Settings):
@@ -40,19 +39,8 @@ class SwapSettings(Settings):
         le=6,
         description="Coarsest blend levels that come from the plate: its light and colour.",
     )
-    blend_bands: int = Field(
-        default=0,
-        ge=0,
-        le=11,
-        description="Levels of the blend pyramid; 0 takes all that the crop has.",
-    )
-    crop_size: int = Field(
-        default=0,
-        ge=0,
-        le=MAX_CROP,
-        description="Side of the aligned crop in which the blend is done; 0 fits the plate.",
-        json_schema_extra={"unit": "px"},
-    )
+    blend_bands: BlendBands = 0
+    crop_size: CropSize = 0
     matte_grow_px: float = Field(
         default=0.0,
         ge=-500,
@@ -75,21 +63,11 @@ class SwapSettings(Settings):
     grain: float = Field(
         default=1.0, ge=0, le=2, description="Share of the plate's grain put back on the face."
     )
-    occluders: float = Field(
-        default=1.0,
-        ge=0,
-        le=1,
-        description="How much of what comes before the face (hands, glasses) stays in front.",
-    )
+    occluders: Occluders = 1.0
     hair: float = Field(
         default=1.0, ge=0, le=1, description="How much of the hair over the face stays in front."
     )
-    min_score: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Faces that the detector is less sure of are left alone.",
-    )
+    min_score: MinScore = 0.0
 
     @model_validator(mode="after")
     def _black_below_white(self) -> Self:
