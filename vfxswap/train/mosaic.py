@@ -24,9 +24,7 @@ from the undamaged patch may count as well.
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +32,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vfxswap.errors import CancelledError, JobError
+from vfxswap.errors import JobError
 from vfxswap.nets.mosaic import (
     CODE_PX,
     GrowingCritic,
@@ -309,11 +307,12 @@ class MosaicTrainer:
                 for theme in self.themes
             }
         real = {t: self._theme_patches(t, k, alpha) for k, t in enumerate(self.themes)}
-        critics = self.nets["critics"]
-        critics.requires_grad_(True)
-        losses = [self._critic_loss(t, made[t].detach(), real[t], alpha) for t in self.themes]
-        self._update(torch.stack(losses).sum(), critics)
-        critics.requires_grad_(False)
+        if self.training.critic_weight:
+            critics = self.nets["critics"]
+            critics.requires_grad_(True)
+            losses = [self._critic_loss(t, made[t].detach(), real[t], alpha) for t in self.themes]
+            self._update(torch.stack(losses).sum(), critics)
+            critics.requires_grad_(False)
         losses = [self._theme_loss(t, x, made[t], real[t], clean, alpha) for t in self.themes]
         loss = torch.stack(losses).sum()
         if both:
@@ -363,15 +362,20 @@ class MosaicTrainer:
         self, theme: str, x: Tensor, made: Tensor, real: Tensor, clean: Tensor, alpha: float
     ) -> Tensor:
         """Eq. 35."""
-        t, critic = self.training, self.nets["critics"].get_submodule(theme)
-        with self._autocast():
-            code = code_distance(self.encoder, made, x, afar_px=t.afar_px)
-            fake = scores_of(critic, made, alpha)
-            with torch.no_grad():
-                true = scores_of(critic, real, alpha)
-        self.losses[f"{theme} code"] = code.item()
-        difference = (true - fake).float()
-        loss = t.critic_weight * counted(difference, t) + t.code_weight * code
+        t = self.training
+        loss = torch.zeros((), device=self.device)
+        if t.critic_weight:
+            critic = self.nets["critics"].get_submodule(theme)
+            with self._autocast():
+                fake = scores_of(critic, made, alpha)
+                with torch.no_grad():
+                    true = scores_of(critic, real, alpha)
+            loss = loss + t.critic_weight * counted((true - fake).float(), t)
+        if t.code_weight:
+            with self._autocast():
+                code = code_distance(self.encoder, made, x, afar_px=t.afar_px)
+            self.losses[f"{theme} code"] = code.item()
+            loss = loss + t.code_weight * code
         if t.free and t.variety_weight:
             same = sameness(made, real)
             self.losses[f"{theme} sameness"] = same.item()
@@ -402,49 +406,6 @@ class MosaicTrainer:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.training.half)
-
-
-def train(
-    trainer: MosaicTrainer,
-    folder: Path,
-    *,
-    checkpoint_every: int = 250,
-    log_every: int = 20,
-    preview: Callable[[MosaicTrainer, Path], None] | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int, int], None] = lambda *_: None,
-) -> None:
-    """Trains to the end, resuming what stands in `folder`.
-
-    Writes checkpoints, `log.jsonl` and, by `preview`, a sheet at each checkpoint. When `stop()`
-    turns true the iteration in hand ends, a checkpoint is written and CancelledError raised.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer.resume(folder)
-    total = trainer.training.total_iterations
-    began, first = time.monotonic(), trainer.iteration
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-        while trainer.iteration < total:
-            trainer.step()
-            done = trainer.iteration
-            if done % log_every == 0 or done == total:
-                seconds = (time.monotonic() - began) / (done - first)
-                row = {
-                    "iteration": done,
-                    "stage": trainer.stage,
-                    "loss": {name: round(value, 5) for name, value in trainer.losses.items()},
-                    "seconds_an_iteration": round(seconds, 4),
-                }
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-                progress(done, total)
-            cancelled = stop()
-            if done % checkpoint_every == 0 or done == total or cancelled:
-                trainer.save(folder)
-                if preview is not None:
-                    preview(trainer, folder / "preview.png")
-            if cancelled and done < total:
-                raise CancelledError("training was stopped; it resumes from its checkpoint")
 
 
 def _row(patches: Tensor, first: Tensor, size: int) -> Tensor:

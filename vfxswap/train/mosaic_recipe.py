@@ -33,9 +33,10 @@ from vfxswap.nets.mosaic import (
 )
 from vfxswap.persona import Id, ModelCard
 from vfxswap.settings import Settings, nearest
-from vfxswap.train.mosaic import MosaicTrainer, train
+from vfxswap.train.mosaic import MosaicTrainer
 from vfxswap.train.mosaic_curves import curves
 from vfxswap.train.mosaic_evaluate import evaluate
+from vfxswap.train.mosaic_loop import train
 from vfxswap.train.mosaic_pictures import PictureSet, read_pictures
 from vfxswap.train.mosaic_restored import evaluate_restored
 from vfxswap.train.mosaic_training import MosaicTraining

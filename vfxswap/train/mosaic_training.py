@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vfxswap.settings import Settings
 from vfxswap.train.mosaic_degrade import Damage
@@ -56,7 +56,9 @@ class MosaicTraining(Settings):
         description="Weight of what two patches of one code differ too little by: half the "
         "difference of two real patches is enough.",
     )
-    critic_weight: float = Field(default=1.0, gt=0, description="c of Eq. 35.")
+    critic_weight: float = Field(
+        default=1.0, ge=0, description="c of Eq. 35; 0 goes without critics, for restorations."
+    )
     code_weight: float = Field(default=2.5, ge=0, description="w of Eq. 35.")
     penalty: float = Field(
         default=0.2, gt=0, description="Weight of the gradient penalties; four times so at 64 px."
@@ -81,6 +83,13 @@ class MosaicTraining(Settings):
     mean_decay: float = Field(default=0.998, ge=0, lt=1, description="Of the running mean of G.")
     half: bool = Field(default=True, description="bfloat16 autocast.")
     seed: int = Field(default=0, ge=0, description="Of weights, draws and order.")
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> Self:
+        weights = (self.critic_weight, self.code_weight, self.match_weight, self.pair_weight)
+        if not any(weights):
+            raise ValueError("critic_weight, code_weight, match_weight and pair_weight are all 0")
+        return self
 
     def stage_at(self, iteration: int) -> tuple[Stage, float]:
         """The stage of an iteration, and how much of the new level is seen in it (0…1)."""
