@@ -19,12 +19,13 @@ from vfxswap.persona import ModelCard
 STYLES = ("ink", "neon", "gouache")
 
 
-@pytest.fixture(scope="module")
-def net() -> StyleNet:
-    """Random weights, and rows of normal size."""
+@pytest.fixture(scope="module", params=[4, 2], ids=["quarter", "half"])
+def net(request: pytest.FixtureRequest) -> StyleNet:
+    """Random weights, and rows of normal size; blocks at a quarter and at half of the size."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        made = StyleNet(StyleSettings(styles=STYLES, widths=(8, 12, 16), blocks=2))
+        shape = StyleSettings(styles=STYLES, widths=(8, 12, 16), blocks=2, trunk=request.param)
+        made = StyleNet(shape)
         with torch.no_grad():
             made.gamma.normal_(1.0, 0.3)
             made.beta.normal_(0.0, 0.3)

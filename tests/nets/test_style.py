@@ -13,10 +13,12 @@ from vfxswap.nets.style_strips import bytes_per_pixel, styled
 STYLES = ("chalk", "ink", "neon")
 
 
-@pytest.fixture(scope="module")
-def net() -> StyleNet:
+@pytest.fixture(scope="module", params=[4, 2], ids=["quarter", "half"])
+def net(request: pytest.FixtureRequest) -> StyleNet:
+    """Small networks whose blocks run at a quarter and at half of the picture's size."""
     torch.manual_seed(3)
-    small = StyleNet(StyleSettings(styles=STYLES, widths=(8, 12, 16), blocks=2))
+    shape = StyleSettings(styles=STYLES, widths=(8, 12, 16), blocks=2, trunk=request.param)
+    small = StyleNet(shape)
     small.gamma.data.normal_(1, 0.4)
     small.beta.data.normal_(0, 0.4)
     return small.eval().requires_grad_(False)
@@ -111,3 +113,6 @@ def test_memory_between_layers_is_stated(net: StyleNet) -> None:
     full = StyleNet(StyleSettings(styles=("ink",)))
     # The widest moment: half-size 64 channels feed 32 full-size ones (and those the output).
     assert bytes_per_pixel(full) == pytest.approx(4 * (32 + 64 / 4))
+    # Blocks at half size: what goes in, what comes out, and what is added at the end.
+    half = StyleNet(StyleSettings(styles=("ink",), widths=(16, 48, 64), trunk=2))
+    assert bytes_per_pixel(half) == pytest.approx(4 * 3 * 64 / 4)

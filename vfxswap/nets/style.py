@@ -9,7 +9,7 @@ numbers and 3,206 a style (theirs: about 1.6 M and 3.2 K).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -37,9 +37,14 @@ class StyleSettings(Settings):
 
     styles: tuple[str, ...] = Field(min_length=1, description="Names, in the order of the rows.")
     widths: tuple[int, int, int] = Field(
-        default=(32, 64, 128), description="Channels at full, half and quarter size."
+        default=(32, 64, 128), description="Channels at full and half size, and in the blocks."
     )
-    blocks: int = Field(default=5, ge=1, le=16, description="Residual blocks at quarter size.")
+    blocks: int = Field(default=5, ge=1, le=16, description="Residual blocks.")
+    trunk: Literal[2, 4] = Field(
+        default=4,
+        description="By what the picture's side is divided in the residual blocks; published 4. At "
+        "2 a stroke is twice as many samples wide there: fine lines come out clean.",
+    )
 
 
 class Layer(NamedTuple):
@@ -233,13 +238,14 @@ def by_size(weights: Tensor) -> dict[int, Tensor]:
 
 def _table(settings: StyleSettings) -> Iterator[tuple[str, int, int, int, int, int, int]]:
     """Name, channels in and out, kernel, stride, enlargement before, divisor of the size."""
-    full, half, quarter = settings.widths
+    full, half, inner = settings.widths
+    size = settings.trunk
     yield "down1", 3, full, 9, 1, 1, 1
     yield "down2", full, half, 3, 2, 1, 2
-    yield "down3", half, quarter, 3, 2, 1, 4
+    yield "down3", half, inner, 3, size // 2, 1, size
     for block in range(1, settings.blocks + 1):
-        yield f"block{block}a", quarter, quarter, 3, 1, 1, 4
-        yield f"block{block}b", quarter, quarter, 3, 1, 1, 4
-    yield "up1", quarter, half, 3, 1, 2, 2
+        yield f"block{block}a", inner, inner, 3, 1, 1, size
+        yield f"block{block}b", inner, inner, 3, 1, 1, size
+    yield "up1", inner, half, 3, 1, size // 2, 2
     yield "up2", half, full, 3, 1, 2, 1
     yield "out", full, 3, 9, 1, 1, 1

@@ -22,8 +22,9 @@ STRIP_BYTES = 96 << 20
 
 def bytes_per_pixel(net: StyleNet, *, bytes_a_number: int = 4) -> float:
     """Features held at once at the worst moment, for each pixel of the plate and each style."""
-    full, half, quarter = net.settings.widths
-    pairs = (3 + full, full + half / 4, half / 4 + quarter / 16, 3 * quarter / 16, full + 3)
+    full, half, inner = net.settings.widths
+    block = inner / net.settings.trunk**2
+    pairs = (3 + full, full + half / 4, half / 4 + block, 3 * block, full + 3)
     return bytes_a_number * max(pairs)
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -48,9 +48,12 @@ class StyleTraining(Settings):
     """How a style network is trained. Published: 40,000 steps of 16 pictures of 256 px."""
 
     widths: tuple[int, int, int] = Field(
-        default=(32, 64, 128), description="Channels at full, half and quarter size."
+        default=(32, 64, 128), description="Channels at full and half size, and in the blocks."
     )
     blocks: int = Field(default=5, ge=1, le=16, description="Residual blocks.")
+    trunk: Literal[2, 4] = Field(
+        default=4, description="By what the picture's side is divided in the blocks."
+    )
     iterations: int = Field(default=5000, ge=1, description="Optimiser steps.")
     batch: int = Field(default=4, ge=1, description="Pictures a step, each in a style of its own.")
     crop_px: int = Field(default=96, ge=32, multiple_of=4, description="Side of the pictures.")
@@ -290,7 +293,9 @@ class StyleTrainer:
             torch.manual_seed(s.seed)
             if start is None:
                 names = tuple(self.data.targets)
-                net = StyleNet(StyleSettings(styles=names, widths=s.widths, blocks=s.blocks))
+                net = StyleNet(
+                    StyleSettings(styles=names, widths=s.widths, blocks=s.blocks, trunk=s.trunk)
+                )
                 for conv in net.convs.values():
                     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")  # type: ignore[arg-type]
             else:

@@ -75,7 +75,12 @@ DUSK = Palette(((0.20, 0.10, 0.34), (0.46, 0.28, 0.60), (0.82, 0.48, 0.62), (0.9
                 (0.98, 0.94, 0.80)), 0.25)  # fmt: skip
 """Lilac and peach."""
 
+POSTER = Palette(((0.06, 0.10, 0.36), (0.80, 0.12, 0.30), (0.98, 0.56, 0.16), (0.99, 0.88, 0.40),
+                  (0.99, 0.97, 0.90)), 0.2)  # fmt: skip
+"""Navy, crimson and yellow."""
+
 PALETTES = {
+    "halftone": POSTER,
     "impasto": NIGHT,
     "pointillism": MEADOW,
     "stained_glass": CHAPEL,

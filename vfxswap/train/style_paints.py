@@ -215,7 +215,7 @@ def marbling(picture: Pixels, rng: Generator) -> Pixels:
         y, x = y + comb + drift, x + 0.6 * np.roll(drift, 91, 0)
     paint = cv2.remap(light, np.clip(x, 0, light.shape[1] - 1), np.clip(y, 0, light.shape[0] - 1),
                       cv2.INTER_LINEAR)  # fmt: skip
-    band = 1.15 * light + 0.35 * paint + 0.0105 * y
+    band = 1.15 * light + 0.45 * paint
     phase = (band * 4.2).astype(np.float32)
     index = np.floor(phase).astype(np.int64)
     colours = np.array([(0.55, 0.08, 0.12), (0.93, 0.86, 0.70), (0.08, 0.24, 0.40),
