@@ -33,16 +33,16 @@ def encoder() -> MosaicEncoder:
     )
 
 
-def generator(seed: int) -> MosaicGenerator:
+def generator(seed: int, *, free: int = 0) -> MosaicGenerator:
     """The random generator of a seed."""
     torch.manual_seed(seed)
-    shape = MosaicGeneratorSettings(code=16, channels=(16, 8, 8, 8, 8), encoder="e")
+    shape = MosaicGeneratorSettings(code=16, free=free, channels=(16, 8, 8, 8, 8), encoder="e")
     return MosaicGenerator(shape).eval().requires_grad_(False)
 
 
-def effect(*settings: MosaicSettings) -> Mosaic:
-    """The effect with themes flowers and gems."""
-    nets = {"flowers": generator(1), "gems": generator(2)}
+def effect(*settings: MosaicSettings, free: int = 0) -> Mosaic:
+    """The effect with themes flowers and gems; flowers take so many random elements."""
+    nets = {"flowers": generator(1, free=free), "gems": generator(2)}
     return Mosaic(Themes(nets, {"e": encoder()}, CPU), settings, CPU)
 
 

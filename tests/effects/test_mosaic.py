@@ -95,6 +95,35 @@ def test_a_highlight_of_12_comes_through_at_its_scale() -> None:
     assert lost[60:68, 76:84].max() < 4
 
 
+def test_quarters_of_a_patch_take_the_plates_light_as_far_as_is_asked() -> None:
+    rgb = plate(seed=4) + np.float32(0.1)
+
+    def apart(light_match: float) -> float:
+        settings = wanted(
+            layout="grid", size_max_px=32, edge_px=0, contrast_match=0, light_match=light_match
+        )
+        made = color.to_net(effect(settings)(frame(rgb), settings, {}).rgb)
+        cells = [p.reshape(16, 8, 24, 8, 3).mean((1, 3)) for p in (color.to_net(rgb), made)]
+        return float(np.abs(cells[0] - cells[1]).mean())
+
+    none, half, whole = (apart(value) for value in (0, 0.5, 1))
+    assert whole < 0.6 * half < 0.6 * 0.75 * none
+
+
+def test_equal_areas_differ_by_patch_and_stay_with_it_and_variety_0_makes_them_equal() -> None:
+    even = np.full((128, 192, 3), 0.2, np.float32)
+
+    def shown(variety: float, number: int = 1) -> Pixels:
+        settings = wanted(layout="grid", size_max_px=32, edge_px=0, variety=variety)
+        made = effect(settings, free=8)(frame(even, number=number), settings, {}).rgb
+        return made.reshape(4, 32, 6, 32, 3).swapaxes(1, 2).reshape(24, -1)
+
+    assert np.ptp(shown(0), axis=0).max() < 1e-5
+    assert (np.abs(shown(1)[:, None] - shown(1)[None]).max(-1) > 1e-3).sum() == 24 * 23
+    assert np.array_equal(shown(1), shown(1, number=9))
+    assert np.ptp(shown(2), axis=0).mean() > 1.5 * np.ptp(shown(1), axis=0).mean()
+
+
 def test_holes_in_the_plate_are_closed_by_the_mosaic() -> None:
     settings = wanted(layout="grid", edge_px=0)
     rgb = plate()

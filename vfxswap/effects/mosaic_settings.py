@@ -145,6 +145,13 @@ class MosaicSettings(Settings):
         le=1,
         description="Contrast of a patch: 1 the plate's, 0 the theme's own.",
     )
+    light_match: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Light and dark within a patch, by quarters of its side: 1 the plate's, 0 the "
+        "theme's own. More shows the picture, less the theme.",
+    )
     highlights: float = Field(
         default=1.0, ge=0, le=1, description="Share of the plate's highlights put back on patches."
     )

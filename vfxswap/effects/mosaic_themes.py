@@ -138,12 +138,22 @@ def _in_range(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _matched(made: Tensor, seen: Tensor, settings: MosaicSettings) -> Tensor:
-    """Mean and contrast of every patch towards the plate's."""
+    """Mean, contrast, and what is seen from afar of every patch towards the plate's."""
     own, plate = made.mean((2, 3), keepdim=True), seen.mean((2, 3), keepdim=True)
     contrast = _contrast(seen) / _contrast(made).clamp_min(1e-4)
     contrast = contrast.clamp(_LEAST_CONTRAST, _MOST_CONTRAST)
     gain = 1 + settings.contrast_match * (contrast - 1)
-    return (made - own) * gain + torch.lerp(own, plate, settings.color_match)
+    held = (made - own) * gain
+    if settings.light_match:
+        light = from_quarters(seen - plate, made.shape[-1]) - from_quarters(held, made.shape[-1])
+        held = held + settings.light_match * light
+    return held + torch.lerp(own, plate, settings.color_match)
+
+
+def from_quarters(patches: Tensor, size: int) -> Tensor:
+    """[N, 3, size, size]: patches by the means of quarters of their side, joined smoothly."""
+    small = F.adaptive_avg_pool2d(patches, 4)
+    return F.interpolate(small, size=size, mode="bicubic", align_corners=False)
 
 
 def _contrast(patches: Tensor) -> Tensor:

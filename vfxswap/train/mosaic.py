@@ -375,7 +375,7 @@ class MosaicTrainer:
             with self._autocast():
                 code = code_distance(self.encoder, made, x, afar_px=t.afar_px)
             self.losses[f"{theme} code"] = code.item()
-            loss = loss + t.code_weight * code
+            loss = loss + t.code_weight_at(self.iteration) * code
         if t.free and t.variety_weight:
             same = sameness(made, real)
             self.losses[f"{theme} sameness"] = same.item()

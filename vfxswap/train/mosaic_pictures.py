@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vfxswap.color import ColorManager, to_net
+from vfxswap.effects.mosaic_themes import from_quarters
 from vfxswap.errors import JobError
 from vfxswap.image import Pixels
 from vfxswap.io.exr import read_image
@@ -113,12 +114,8 @@ class Pool:
 def relit(patches: Tensor, light: Tensor, strength: Tensor) -> Tensor:
     """Patches [B, 3, s, s] under the light of others [B, 3, s, s]: their means of a quarter of the
     side, smoothly joined and without their mean, times a strength [B, 1, 1, 1]."""
-    return patches + strength * (_afar(light) - light.mean((2, 3), keepdim=True))
-
-
-def _afar(patches: Tensor) -> Tensor:
-    small = F.adaptive_avg_pool2d(patches, 4)
-    return F.interpolate(small, size=patches.shape[2:], mode="bicubic", align_corners=False)
+    soft = from_quarters(light, patches.shape[-1])
+    return patches + strength * (soft - light.mean((2, 3), keepdim=True))
 
 
 def thumbs(patches: Tensor) -> Tensor:

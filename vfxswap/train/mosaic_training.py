@@ -60,6 +60,11 @@ class MosaicTraining(Settings):
         default=1.0, ge=0, description="c of Eq. 35; 0 goes without critics, for restorations."
     )
     code_weight: float = Field(default=2.5, ge=0, description="w of Eq. 35.")
+    code_rise: float = Field(
+        default=1.0,
+        ge=1,
+        description="Factor that w grows by over the last half of a stage: first the theme.",
+    )
     penalty: float = Field(
         default=0.2, gt=0, description="Weight of the gradient penalties; four times so at 64 px."
     )
@@ -102,12 +107,20 @@ class MosaicTraining(Settings):
 
     def rate_at(self, iteration: int) -> float:
         """Factor of the learning rates: 1, falling to a tenth over the last half of a stage."""
+        return 1 - 0.9 * self._late(iteration)
+
+    def code_weight_at(self, iteration: int) -> float:
+        """w of Eq. 35 at an iteration."""
+        return self.code_weight * (1 + (self.code_rise - 1) * self._late(iteration))
+
+    def _late(self, iteration: int) -> float:
+        """0 over the first half of a stage, rising to 1 over the last."""
         begun = 0
         for count in (self.code_iterations, self.iterations, self.large_iterations):
             if iteration < begun + count:
-                return 1 - 0.9 * max(0.0, 2 * (iteration - begun) / count - 1)
+                return max(0.0, 2 * (iteration - begun) / count - 1)
             begun += count
-        return 0.1
+        return 1.0
 
     @property
     def total_iterations(self) -> int:
