@@ -36,7 +36,7 @@ from vfxswap.train.style import StyleData, StyleTrainer, StyleTraining, train
 from vfxswap.train.style_add import ADDED_RATE, AddedStyleTrainer
 from vfxswap.train.style_measure import Flow, blend_losses, flow_between, warp_error
 
-SHOT_PERFORMER, SHOT_FRAMES = 7103, 7
+SHOT_PERFORMER, SHOT_FRAMES = 7103, 4
 TEMPORAL_WEIGHT = 60.0
 CONTROLS = ("woodcut", "impasto", "pointillism")
 
