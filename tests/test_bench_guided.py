@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vfxswap.bench_guided import lens_rows, light_rows, minus_cylinder, scene
+from vfxswap.bench_guided import lens_rows, light_rows, scene
+from vfxswap.bench_guided_estimates import minus_cylinder
 from vfxswap.synth.lens import Prescription
 
 

@@ -15,6 +15,9 @@ from vfxswap.io.weights import save_model
 from vfxswap.nets.guided_estimator import GuidedEstimator, GuidedEstimatorSettings
 from vfxswap.persona import ModelCard
 
+MODELS = Path(__file__).parents[1] / "models"
+FINDS = {"VFXSWAP_MODELS": str(MODELS)}
+"""The landmarks that ship: small shots come with tracks."""
 SYNTHETIC_CARD = 'id = "alder"\nsynthetic = true\n'
 REAL_CARD = """id = "rowan"
 [consent]
@@ -132,3 +135,49 @@ def test_a_folder_is_corrected_picture_by_picture_and_says_what_it_touched(shot:
     assert [row["plate"] for row in rows] == ["broken.exr", "one.exr", "two.exr"]
     assert "error" in rows[0] and not rows[1]["touched"]
     assert Path(shot.folder / "fixed/one.exr").is_file()
+
+
+@pytest.mark.slow
+def test_views_get_the_same_glasses_from_left_to_right_with_a_sheet_and_a_report(
+    shot: Shot,
+) -> None:
+    wish = ("--set", "frames=1", "--set", "sphere=-5", "--threads", "1")
+    done = shot.run("guided", "synth:amber", "--angles=25,-25", "-o", "views", *wish, **FINDS)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((shot.folder / "views/views.json").read_text())
+    assert [row["plate"] for row in rows] == ["amber_yaw-25.exr", "amber_yaw+25.exr"]
+    for row, yaw in zip(rows, (-25, 25), strict=True):
+        assert row["touched"] and row["yaw_deg"] == pytest.approx(yaw, abs=8)
+        channels = {
+            name: pixels
+            for part in read_image(shot.folder / "views" / row["result"]).parts
+            for name, pixels in part.channels.items()
+        }
+        assert channels["guided_frames.alpha"].max() > 0.99
+    sheet = read_image(shot.folder / "views/views.png").rgb()
+    assert sheet.shape[1] > 640 and sheet.std() > 0.05
+    # The same pictures again as an album, of which the one nearest to an angle is taken.
+    album = shot.folder / "views/plates"
+    (album / "empty.png").write_bytes((shot.folder / "views/views.png").read_bytes()[:10])
+    done = shot.run("guided", str(album), "--angles=20", "-o", "right", *wish, **FINDS)
+    assert done.returncode == 1  # the broken one
+    rows = json.loads((shot.folder / "right/views.json").read_text())
+    assert [row["plate"] for row in rows] == ["amber_yaw+25.exr", "empty.png"]
+    assert rows[0]["result"] == "01_amber_yaw+25.exr" and "error" in rows[1]
+
+
+@pytest.mark.parametrize(
+    ("plate", "wish", "said"),
+    [
+        ("synth:amber", ("--angles=all",), "a synthetic performer is rendered at given angles"),
+        ("synth:amber", ("--angles=-75",), "a yaw is out of range (got -75; wanted -60 to 60 deg"),
+        ("synth:nobody", ("--angles=0",), "unknown performer (got nobody"),
+        ("plates", ("--angles=left",), "angles are no numbers (got left; wanted all, or -30,0,30"),
+        ("p.exr", ("--angles=0",), "views are a folder of pictures or a synthetic performer"),
+    ],
+)
+def test_views_that_cannot_be_are_refused(
+    shot: Shot, plate: str, wish: tuple[str, ...], said: str
+) -> None:
+    one_sentence(shot.run("guided", plate, *wish, "-o", "refused"), 2, said)
+    one_sentence(shot.run("guided", plate, *wish, "-o", "refused.exr"), 2, "go into a folder")

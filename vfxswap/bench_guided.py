@@ -1,5 +1,5 @@
-"""`vfxswap bench guided`: lenses, light and estimates against rendered truth of performers that no
-training saw, beside doing nothing."""
+"""`vfxswap bench guided`: lenses and light against rendered truth of performers that no training
+saw, beside doing nothing. Estimates are measured by `bench_guided_estimates`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeVar, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,14 +15,12 @@ from torch import Tensor
 
 from vfxswap import color
 from vfxswap.align.head import head_pose
-from vfxswap.align.pose import LandmarkFinder
 from vfxswap.bench import Row, machine
 from vfxswap.characteristics import HEAD_M, NEUTRAL
 from vfxswap.color import ColorManager
-from vfxswap.effects.aligned import Alignment
-from vfxswap.effects.base import Frame
+from vfxswap.effects.aligned import Alignment, in_primaries
+from vfxswap.effects.base import Frame, LoadedNet
 from vfxswap.effects.guided import LIGHT_CROP, Guided
-from vfxswap.effects.guided_estimate import FaceEstimate, estimates_of
 from vfxswap.effects.guided_glasses import Glasses, drawn, field, lens_of
 from vfxswap.effects.guided_light import by_network, by_surface
 from vfxswap.effects.guided_settings import GuidedSettings
@@ -31,21 +29,18 @@ from vfxswap.geometry import Array, Box, Face
 from vfxswap.image import Pixels
 from vfxswap.io.weights import load_net
 from vfxswap.nets.guided import GuidedPair, displaced
-from vfxswap.nets.guided_estimator import GuidedEstimator
 from vfxswap.nets.guided_vector import NEAREST_HEAD, vectors
 from vfxswap.ops.convert import to_pixels, to_tensor
 from vfxswap.ops.warp import warp_field
 from vfxswap.render.models import model_of_stage
-from vfxswap.render.references import largest_face
 from vfxswap.settings import validated
 from vfxswap.synth.background import random_background
 from vfxswap.synth.camera import Camera
-from vfxswap.synth.glasses import lens_field, seat, wearing
+from vfxswap.synth.glasses import lens_field, seat
 from vfxswap.synth.guided_pictures import (
     BRIGHT,
     aligned,
     light_on_face,
-    random_glasses,
     random_place,
 )
 from vfxswap.synth.identity import Identity
@@ -66,7 +61,6 @@ ARRIVING = 0.8
 STEPS = 21
 FOLD_M = 0.03
 _NET_STOPS = 17.52
-N = TypeVar("N", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +88,11 @@ def guided_rows(
     device: torch.device | str = "cpu",
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[Row]:
-    """Every measurement as rows for `bench.print_bench`. Without an installed model those of its
-    networks are left out, and a row says so."""
+    """Every measurement of changes as rows for `bench.print_bench`. Without an installed model
+    those of its network are left out."""
     place = torch.device(device)
     rows = [machine(place)]
-    pair, estimator = _installed("guided", GuidedPair, place), _installed(
-        "guided_estimator", GuidedEstimator, place
-    )  # fmt: skip
+    pair = installed("guided", GuidedPair, place)
     with torch.inference_mode():
         scenes = []
         for number in range(performers):
@@ -109,18 +101,14 @@ def guided_rows(
         rows += lens_rows(scenes, pair)
         rows += light_rows(scenes, pair)
         rows += exactness_rows(scenes[0], place)
-        if estimator is None:
-            rows.append(_row("estimates", "no model is installed", "", {}))
-        else:
-            rows += estimate_rows(estimator, scenes, place)
-            rows += portrait_rows(estimator, place)
     return rows
 
 
 def scene(number: int, *, size: int = SIZE) -> Scene:
     """The `number`-th performer that no training saw, head turned by up to about 30°."""
     rng = np.random.default_rng([77, number])
-    identity = Identity.from_seed(FIRST_PERFORMER + number, texture_rows=256)
+    rows = 256 if size <= SIZE else 640
+    identity = Identity.from_seed(FIRST_PERFORMER + number, texture_rows=rows)
     yaw, pitch = rng.normal(0, [0.22, 0.10]).clip(-0.6, 0.6)
     state, camera = aligned(
         identity, random_expression(rng).posed(float(yaw), float(pitch), 0.0), size, rng
@@ -130,10 +118,12 @@ def scene(number: int, *, size: int = SIZE) -> Scene:
     truth = render(identity, state, camera, rig, background=background)
     posed = pose(identity, state)
     points = camera.project(posed.landmarks)[:, :2]
-    return Scene(identity, state, posed, camera, rig, background, truth, _frame(truth.rgb, points))
+    return Scene(
+        identity, state, posed, camera, rig, background, truth, frame_of(truth.rgb, points)
+    )
 
 
-def lens_rows(scenes: Sequence[Scene], pair: GuidedPair | None) -> list[Row]:
+def lens_rows(scenes: Sequence[Scene], pair: LoadedNet | None) -> list[Row]:
     """Mean displacement error where lenses show the face, in pixels at 512², lenses put on and
     taken off; beside it the median, and the mean over all that lenses show."""
     rows: list[Row] = []
@@ -158,7 +148,7 @@ def lens_rows(scenes: Sequence[Scene], pair: GuidedPair | None) -> list[Row]:
                 whole[name].append(off[inside] * STATED_PX / SIZE)
         nothing = float(torch.cat(face["doing nothing"]).mean())
         rows += [
-            _row(
+            row(
                 f"{sphere:+g} dpt {'removed' if removed else 'added'}: {name}",
                 float(torch.cat(face[name]).mean()),
                 f"px at {STATED_PX}",
@@ -184,10 +174,11 @@ def _shows_face(each: Scene, field_: Tensor) -> Tensor:
     return (planes[0, 0] > 0.99) & (there[0, 0] > 0.99) & near
 
 
-def light_rows(scenes: Sequence[Scene], pair: GuidedPair | None) -> list[Row]:
+def light_rows(scenes: Sequence[Scene], pair: LoadedNet | None) -> list[Row]:
     """Mean error of relit faces in stops, for places of lights that no training saw."""
     errors: dict[str, list[float]] = {"doing nothing": [], "surface of the mean head": []}
-    if pair is not None:
+    net = None if pair is None else cast(GuidedPair, pair.net)
+    if net is not None:
         errors["network"] = []
     for number, each in enumerate(scenes):
         rng = np.random.default_rng([78, number])
@@ -201,21 +192,23 @@ def light_rows(scenes: Sequence[Scene], pair: GuidedPair | None) -> list[Row]:
                 each.face,
                 each.frame.rgb,
                 each.frame,
-                size=LIGHT_CROP if pair is None else pair.size,
+                size=LIGHT_CROP if net is None else net.size,
                 device=plain.device,
             )
             assert crop is not None
             gain, offset = by_surface(head_pose(each.face.points), _pixels(SIZE), values)
             made["surface of the mean head"] = plain * gain + offset
-            if pair is not None:
-                gain, offset = by_network(pair, crop.target, values, matrix=crop.matrix)
+            if pair is not None and net is not None:
+                gain, offset = by_network(
+                    net, crop.target, values, matrix=crop.matrix, primaries=pair.primaries
+                )
                 back = crop.back(torch.cat([gain, offset], 1), each.frame.data_window)
                 made["network"] = plain * back[:, :3] + back[:, 3:]
             for name, picture in made.items():
                 errors[name].append(_stops(picture, lit, inside))
     nothing = float(np.mean(errors["doing nothing"]))
     return [
-        _row(
+        row(
             f"relit: {name}", float(np.mean(found)), "stops",
             {"lights": len(found), "arriving": ARRIVING},
             wanted=f"< {nothing:.2f}" if name != "doing nothing" else "",
@@ -237,7 +230,7 @@ def relit(each: Scene, place: Array) -> tuple[dict[str, float], Tensor]:
     level = light_on_face(each.truth, each.identity)
     share = intensity / far**2
     lit = each.truth.rgb + alone * (share * level / BRIGHT)
-    return values, to_tensor(_working(np.asarray(lit, np.float32)))
+    return values, to_tensor(working(np.asarray(lit, np.float32)))
 
 
 def exactness_rows(each: Scene, place: torch.device) -> list[Row]:
@@ -262,15 +255,15 @@ def exactness_rows(each: Scene, place: torch.device) -> list[Row]:
     for area in areas:
         made, matte, _ = done({**wish, **area})
         outside += int((made != bits).any(-1)[matte == 0].sum())
-    rows = [_row("pixels changed outside the area", outside, "", {"areas": 4}, wanted="0")]
+    rows = [row("pixels changed outside the area", outside, "", {"areas": 4}, wanted="0")]
     same = torch.equal(done({**wish, "amount": 0.0})[0], bits)
-    rows.append(_row("degree 0 gives the input's bits", "yes" if same else "no", "", {}, "yes"))
+    rows.append(row("degree 0 gives the input's bits", "yes" if same else "no", "", {}, "yes"))
     sweep = [done({**wish, "amount": float(d)})[0] for d in np.linspace(0, 1, STEPS)]
     off = [float((made - bits).abs().mean()) for made in sweep]
     rising = all(a < b for a, b in itertools.pairwise(off))
     step = max(b - a for a, b in itertools.pairwise(off)) / (off[-1] / (STEPS - 1))
     rows.append(
-        _row(f"{STEPS} steps rise", "yes" if rising else "no", "", {"largest/mean": round(step, 2)},
+        row(f"{STEPS} steps rise", "yes" if rising else "no", "", {"largest/mean": round(step, 2)},
              "yes")
     )  # fmt: skip
     for sphere in (-6.0, -3.0, 3.0, 5.0):
@@ -280,93 +273,22 @@ def exactness_rows(each: Scene, place: torch.device) -> list[Row]:
         inside = _core(layers[..., 1])
         there, here = (_stops_of(x, bits, inside) for x in (bent, back))
         rows.append(
-            _row(f"{sphere:+g} dpt and back", here, "stops", {"before": round(there, 3)},
+            row(f"{sphere:+g} dpt and back", here, "stops", {"before": round(there, 3)},
                  wanted=f"< {there:.3f}")
         )  # fmt: skip
     return rows
 
 
-def estimate_rows(
-    estimator: GuidedEstimator, scenes: Sequence[Scene], place: torch.device
-) -> list[Row]:
-    """Glasses, prescription and head angle on performers that no training saw."""
-    right: list[bool] = []
-    off: dict[str, list[float]] = {"sphere": [], "cylinder": [], "pd": [], "yaw": []}
-    guess: dict[str, list[float]] = {"sphere": [], "yaw": []}
-    for number, each in enumerate(scenes):
-        rng = np.random.default_rng([79, number])
-        bare = _estimate(estimator, each.frame, place)
-        right.append(not bare.glasses)
-        yaw = np.degrees(each.state.yaw)
-        off["yaw"].append(abs(bare.yaw_deg - yaw))
-        guess["yaw"].append(abs(yaw))
-        for _ in range(3):
-            glasses = random_glasses(rng)
-            worn = wearing(
-                each.identity, each.state, each.camera, each.rig, glasses,
-                plain=each.truth, background=each.background,
-            )  # fmt: skip
-            found = _estimate(estimator, _frame(worn.rgb, each.face.points), place)
-            right.append(found.glasses)
-            lens = minus_cylinder(glasses.prescription)
-            off["sphere"].append(abs(found.sphere - lens.sphere_dpt))
-            guess["sphere"].append(abs(lens.sphere_dpt))
-            off["cylinder"].append(abs(found.cylinder - lens.cylinder_dpt))
-            off["pd"].append(abs(found.pd_mm - lens.pd_mm))
-    said = {"pictures": len(right)}
-    rows = [_row("glasses told right", 100 * float(np.mean(right)), "%", said)]
-    units = {"sphere": "dpt", "cylinder": "dpt", "pd": "mm", "yaw": "deg"}
-    for name, found_ in off.items():
-        beside = {"saying 0": round(float(np.mean(guess[name])), 2)} if name in guess else {}
-        rows.append(
-            _row(f"{name}: mean absolute error", float(np.mean(found_)), units[name],
-                 {"pictures": len(found_), **beside})
-        )  # fmt: skip
-    return rows
-
-
-def minus_cylinder(lens: Prescription) -> Prescription:
-    """The same lens with a cylinder of 0 or less, as estimates are given."""
-    if lens.cylinder_dpt <= 0:
-        return lens
-    sphere = lens.sphere_dpt + lens.cylinder_dpt
-    turned = (lens.axis_deg + 90) % 180
-    return replace(lens, sphere_dpt=sphere, cylinder_dpt=-lens.cylinder_dpt, axis_deg=turned)
-
-
-def portrait_rows(estimator: GuidedEstimator, place: torch.device) -> list[Row]:
-    """False glasses on the portrait that scikit-image ships (detection alone)."""
-    try:
-        import skimage.data
-    except ImportError:
-        return [_row("false glasses on portraits", "scikit-image is not installed", "", {})]
-    coded = skimage.data.astronaut().astype(np.float32) / 255
-    manager = ColorManager()
-    rgb = manager.to_working(coded, color.DISPLAY_SPACE)
-    stored = model_of_stage("landmarks")
-    finder = cast(LandmarkFinder, load_net(stored.card, stored.folder, device=place))
-    window = Box(0, 0, rgb.shape[1], rgb.shape[0])
-    bare = Frame(1, rgb, window, window, 0)
-    face = largest_face(bare, finder=finder, device=place)
-    if face is None:
-        return [_row("false glasses on portraits", "no face found", "", {})]
-    found = _estimate(estimator, replace(bare, faces=(face,)), place)
-    said = {"portraits": 1, "probability of glasses": round(found.worn, 3)}
-    return [_row("false glasses on portraits", int(found.glasses), "", said, wanted="0")]
-
-
-def _installed(stage: str, kind: type[N], place: torch.device) -> N | None:
-    """The network of the model that serves a stage; None when none is installed."""
+def installed(stage: str, kind: type[torch.nn.Module], place: torch.device) -> LoadedNet | None:
+    """The model that serves a stage, for the built-in config; None when none is installed."""
     try:
         stored = model_of_stage(stage)
     except ModelError:
         return None
     net = load_net(stored.card, stored.folder, device=place)
-    return net if isinstance(net, kind) else None
-
-
-def _estimate(estimator: GuidedEstimator, frame: Frame, place: torch.device) -> FaceEstimate:
-    return estimates_of(estimator, [frame], device=place)[frame.faces[0].id]
+    space = stored.card.primaries
+    primaries = _manager().matrix_to(space) if space else None
+    return LoadedNet(stored.card, net, primaries) if isinstance(net, kind) else None
 
 
 @lru_cache(maxsize=1)
@@ -374,14 +296,16 @@ def _manager() -> ColorManager:
     return ColorManager()
 
 
-def _working(rgb: Pixels) -> Pixels:
-    return _manager().to_working(rgb, "Linear Rec.709 (sRGB)")
+def working(rgb: Pixels, space: str = "Linear Rec.709 (sRGB)") -> Pixels:
+    """[H, W, 3] of `space` in the built-in config's working space."""
+    return _manager().to_working(rgb, space)
 
 
-def _frame(rgb: Pixels, points: Array) -> Frame:
+def frame_of(rgb: Pixels, points: Array) -> Frame:
+    """A rendered picture with a face at `points`, in the working space."""
     window = Box(0, 0, rgb.shape[1], rgb.shape[0])
     face = Face(0, np.asarray(points, np.float64), np.ones(len(points)), 1.0)
-    return Frame(1, _working(np.asarray(rgb, np.float32)), window, window, 0, faces=(face,))
+    return Frame(1, working(np.asarray(rgb, np.float32)), window, window, 0, faces=(face,))
 
 
 def _standard(each: Scene) -> Glasses:
@@ -409,7 +333,7 @@ def _true_field(each: Scene, sphere: float, *, removed: bool) -> tuple[Tensor, T
 
 
 def _network_field(
-    pair: GuidedPair, each: Scene, glasses: Glasses, values: Mapping[str, float], removed: bool
+    pair: LoadedNet, each: Scene, glasses: Glasses, values: Mapping[str, float], removed: bool
 ) -> Tensor:
     """The network's field in picture pixels; to take lenses off it sees them on."""
     frame = each.frame
@@ -418,13 +342,14 @@ def _network_field(
         plain = color.to_net(to_tensor(frame.rgb))
         seen = torch.lerp(plain, warp_field(plain, shown), glasses.lens)
         frame = replace(frame, rgb=to_pixels(color.from_net(seen)))
+    net = cast(GuidedPair, pair.net)
     crop = Alignment.of(
-        each.face, frame.rgb, frame, size=pair.size, device=next(pair.parameters()).device
+        each.face, frame.rgb, frame, size=net.size, device=next(net.parameters()).device
     )
     assert crop is not None
-    net = pair.remove if removed else pair.add
-    area = torch.ones(1, 1, pair.size, pair.size)
-    moved = net(crop.target, vectors([values]), area).displacement
+    area = torch.ones(1, 1, net.size, net.size)
+    seen_crop = in_primaries(crop.target, pair.primaries)
+    moved = (net.remove if removed else net.add)(seen_crop, vectors([values]), area).displacement
     back = crop.back(moved, frame.data_window)
     linear = torch.from_numpy(np.linalg.inv(crop.matrix[:, :2])).float()
     return torch.einsum("ij,bjhw->bihw", linear, back)
@@ -452,9 +377,10 @@ def _pixels(size: int) -> Array:
     return np.stack(np.meshgrid(at, at), -1)
 
 
-def _row(
+def row(
     name: str, value: float | str, unit: str, settings: Mapping[str, object], wanted: str = ""
 ) -> Row:
+    """A measurement as `bench.print_bench` shows it."""
     return {
         "name": name, "value": value, "unit": unit, "wanted": wanted, "settings": dict(settings),
     }  # fmt: skip

@@ -207,6 +207,16 @@ class ColorManager:
         """[H, W, 3] float32 of the working space in `space`; the way back of `to_working`."""
         return self._convert(rgb, self.working, space)
 
+    def matrix_to(self, space: str) -> NDArray[np.float64]:
+        """[3, 3] that takes a working pixel (a column) to the linear `space`, which the config or
+        the built-in one knows. Raises ColorError."""
+        if named := self._known(space):
+            processor = self._config.getProcessor(self.working, named)
+        else:
+            processor = self._by_interchange(space)
+        columns = self._apply(self._on_cpu(processor), np.eye(3, dtype=np.float32)[None])[0]
+        return np.asarray(columns.T, np.float64)
+
     def to_display(self, rgb: Pixels) -> Pixels:
         """[H, W, 3] working pixels as plain sRGB of Rec.709 primaries, 0…1, clipped; nan is 0,
         inf a large number.
@@ -253,17 +263,20 @@ class ColorManager:
     def _display_processor(self) -> Any:
         if named := self._known(DISPLAY_SPACE):
             return self._on_cpu(self._config.getProcessor(self.working, named))
+        return self._on_cpu(self._by_interchange(DISPLAY_SPACE))
+
+    def _by_interchange(self, space: str) -> Any:
+        """From the working space to one that only the built-in config has."""
         try:
-            return self._on_cpu(
-                self._ocio.Config.GetProcessorFromConfigs(
-                    self._config, self.working, self._builtin, DISPLAY_SPACE
-                )
+            return self._ocio.Config.GetProcessorFromConfigs(
+                self._config, self.working, self._builtin, space
             )
         except self._ocio.Exception as error:
+            alias = "srgb_tx" if space == DISPLAY_SPACE else space
             raise ColorError(
-                "config has neither an sRGB texture space nor an interchange role",
+                f"config has neither {space} nor an interchange role",
                 got=str(error),
-                wanted=f"a space with the alias srgb_tx, or the role aces_interchange for "
+                wanted=f"a space with the alias {alias}, or the role aces_interchange for "
                 f"{self.working}",
                 file=self.source,
             ) from error

@@ -101,6 +101,10 @@ class ModelCard(Settings):
     crop_size: int | None = Field(
         default=None, ge=4, description="Width and height of its crop, in pixels."
     )
+    primaries: str = Field(
+        default="",
+        description="Linear colour space that it was trained in; empty: the working space.",
+    )
     weights_sha256: Sha256 | Literal[""] = Field(
         default="", description="SHA-256 of weights.safetensors; empty until they are saved."
     )

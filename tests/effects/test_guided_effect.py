@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from vfxswap.align.crop import template
 from vfxswap.characteristics import CAUSES, CHARACTERISTICS
+from vfxswap.color import ColorManager
 from vfxswap.effects.base import EffectResult, Frame, LoadedNet
 from vfxswap.effects.guided import Guided
 from vfxswap.effects.guided_settings import GuidedSettings, read_sets
 from vfxswap.effects.outputs import LAYERS
 from vfxswap.errors import ConsentError, JobError, ModelError
-from vfxswap.geometry import Box, Face
+from vfxswap.geometry import Array, Box, Face
 from vfxswap.image import Pixels
 from vfxswap.nets.guided import GuidedNetSettings, GuidedPair
 from vfxswap.nets.guided_estimator import GuidedEstimator, GuidedEstimatorSettings
@@ -37,8 +38,11 @@ ALL = {
 class Shelf:
     """Untrained networks, and pictures by name."""
 
-    def __init__(self, pictures: Mapping[str, Pixels] | None = None) -> None:
+    def __init__(
+        self, pictures: Mapping[str, Pixels] | None = None, primaries: Array | None = None
+    ) -> None:
         torch.manual_seed(3)
+        self.primaries = primaries
         self.pair = GuidedPair(GuidedNetSettings(size=32, width=4, blocks=1, mapped=8)).eval()
         self.estimator = GuidedEstimator(GuidedEstimatorSettings(width=4)).eval()
         self.pictures = pictures or {}
@@ -49,11 +53,11 @@ class Shelf:
     def by_name(self, name: str) -> LoadedNet:
         if name != "guided-synthetic":
             raise ModelError("no such model", got=name)
-        return LoadedNet(_card(), self.pair)
+        return LoadedNet(_card(), self.pair, self.primaries)
 
     def for_stage(self, stage: str) -> LoadedNet:
         assert stage == "guided_estimator"
-        return LoadedNet(_card(), self.estimator)
+        return LoadedNet(_card(), self.estimator, self.primaries)
 
     def picture(self, file: str) -> Pixels:
         return self.pictures[file]
@@ -332,6 +336,34 @@ def test_estimates_are_made_once_for_the_shot_and_decide() -> None:
         worn = {"faces": {"0": {**known, "worn": 0.9, "sphere": -4.0, "cylinder": 0.0}}}
         assert effect(frame(), wish, worn).matte.any()
         assert not effect(frame(), wish, {}).matte.any()
+
+
+def test_networks_see_their_own_primaries_whatever_the_working_space() -> None:
+    matrix = ColorManager().matrix_to("Linear Rec.709 (sRGB)")
+    plate = smooth_plate()
+    as_trained = plate.rgb @ np.asarray(matrix, np.float32).T
+    lit = validated(GuidedSettings, {"light1_intensity": 1.0, "light_model": "network"})
+    seen = validated(GuidedSettings, {"only_glasses": True, "consent_card": "x.card.toml"})
+    made, told = [], []
+    for rgb, primaries in ((plate.rgb, matrix), (as_trained, None), (plate.rgb, None)):
+        shown = replace(plate, rgb=rgb)
+        with torch.inference_mode():
+            effect = Guided.load([lit, seen], Shelf(primaries=primaries), CPU)
+            made.append(layer(effect(shown, lit, {}), "guided_gain"))
+            told.append(effect.prepare(iter([shown]))["faces"]["0"]["sphere"])
+    # Alike but for the plate's resampling, which is done in the working space.
+    off, unconverted = (np.abs(made[0] - x).max() for x in made[1:])
+    assert off < 1e-3 and unconverted > 5 * off
+    assert abs(told[0] - told[1]) < 0.2 * abs(told[0] - told[2])
+
+
+def test_a_face_of_a_few_pixels_is_not_estimated() -> None:
+    wish = validated(GuidedSettings, {"only_glasses": True, "consent_card": "x.card.toml"})
+    with torch.inference_mode():
+        effect = Guided.load([wish], Shelf(), CPU)
+        assert effect.prepare(iter([frame(size=20)])) == {"faces": {}}
+        result = effect(frame(size=20), wish, {"faces": {}})
+    assert not result.matte.any() and "was not estimated" in result.notes[0]
 
 
 def test_a_clean_plate_of_another_size_is_refused() -> None:

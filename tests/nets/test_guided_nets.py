@@ -11,7 +11,8 @@ from torch import Tensor
 from vfxswap import color
 from vfxswap.characteristics import towards
 from vfxswap.nets.guided import GuidedJudge, GuidedNet, GuidedNetSettings, GuidedPair, applied
-from vfxswap.nets.guided_estimator import GuidedEstimator, GuidedEstimatorSettings
+from vfxswap.nets.guided_estimator import GuidedEstimator, GuidedEstimatorSettings, strip_of
+from vfxswap.nets.guided_lenses import STRIP
 from vfxswap.nets.guided_vector import (
     lenses,
     lights,
@@ -159,7 +160,7 @@ def test_a_pair_has_weights_of_its_own_for_each_direction() -> None:
 
 def test_an_estimate_has_its_ranges() -> None:
     estimator = GuidedEstimator(GuidedEstimatorSettings(width=4)).eval()
-    crop = torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    crop = torch.rand(3, 3, 512, 512, generator=torch.Generator().manual_seed(1))
     seen = estimator(crop)
     assert seen.area.shape == (3, 1, 128, 128)
     assert seen.error.shape == (3, 7)
@@ -167,3 +168,30 @@ def test_an_estimate_has_its_ranges() -> None:
         assert (value >= 0).all() and (value <= 1).all()
     assert (seen.cylinder <= 0).all()
     assert ((seen.axis_deg >= 0) & (seen.axis_deg < 180)).all()
+
+
+def test_the_lens_reader_looks_at_the_eyes_alone_and_the_mirror_turns_the_axis() -> None:
+    estimator = GuidedEstimator(GuidedEstimatorSettings(width=4, lens_width=4)).eval()
+    crop = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(2))
+    below = crop.clone()
+    below[..., STRIP.y + STRIP.height :, :] += 0.1
+    powers, same = (estimator.lenses(strip_of(x)) for x in (crop, below))
+    assert torch.equal(powers.values, same.values)
+    mirrored = estimator.lenses(strip_of(crop).flip(-1))
+    turned = powers.values * torch.tensor([1.0, 1.0, -1.0])
+    assert torch.allclose(mirrored.values, turned, atol=1e-5)
+    assert torch.allclose(mirrored.log_error, powers.log_error, atol=1e-5)
+    assert STRIP.x + STRIP.width == STRIP.crop - STRIP.x  # so that a mirrored crop has its strip
+
+
+def test_confidence_falls_as_the_expected_error_grows() -> None:
+    estimator = GuidedEstimator(GuidedEstimatorSettings(width=4, lens_width=4)).eval()
+    crop = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(3))
+    before = estimator(crop)
+    estimator.lenses.log_factor += 1.0
+    after = estimator(crop)
+    assert (after.confidence.sphere < before.confidence.sphere).all()
+    assert torch.allclose(after.error[:, :3], before.error[:, :3] * torch.e, rtol=1e-4)
+    assert torch.equal(after.sphere, before.sphere)
+    with pytest.raises(ValueError, match="wanted"):
+        estimator(crop[..., :128])

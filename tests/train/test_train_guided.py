@@ -17,8 +17,9 @@ from vfxswap.cli import main
 from vfxswap.errors import CancelledError, JobError
 from vfxswap.io.weights import load_net, read_card
 from vfxswap.nets.guided import applied, displaced
+from vfxswap.nets.guided_lenses import STRIP
 from vfxswap.nets.guided_vector import INDEX, lenses, vectors
-from vfxswap.train import guided, guided_estimator
+from vfxswap.train import guided, guided_estimator, guided_lenses
 from vfxswap.train.guided import GuidedTraining
 from vfxswap.train.guided_batch import collated, draw, fixed, inverse_field
 from vfxswap.train.guided_data import GuidedSet, write_shard
@@ -83,6 +84,98 @@ def data() -> GuidedSet:
             rows.setdefault(name, []).append(value)
     write_shard(folder, 0, {name: np.stack(v) for name, v in rows.items()})  # type: ignore[arg-type]
     return GuidedSet.open(folder)
+
+
+@lru_cache(maxsize=1)
+def strips() -> GuidedSet:
+    """Stripes and blots with lenses of known power over both eyes, no renderer."""
+    folder = Path(mkdtemp(prefix="lenses-"))
+    height, width = STRIP.height, STRIP.width
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    eyes = np.where(x < width / 2, 115.0, width - 116.0)
+    lens = ((x - eyes) ** 2 / 60**2 + (y - 85.0) ** 2 / 45**2 < 1).astype(np.float32)
+    away = np.stack([x - eyes, y - 85.0], -1)
+    turned = {0: away * [1, -1], 1: away[..., ::-1] * -1}
+    fields = np.stack([
+        -0.02 * -5 * away, -0.02 * 4 * away, -0.02 * 2 * turned[0], -0.02 * 2 * turned[1],
+    ])  # fmt: skip
+    rows: dict[str, list[object]] = {}
+    for sample in range(5):
+        plain = 0.2 + 0.1 * np.sin(x / (7 + sample)) * np.cos(y / 9)
+        plain = np.repeat(plain[..., None], 3, 2)
+        glasses = np.array([NEUTRAL[c.name] for c in CHARACTERISTICS], np.float32)
+        glasses[INDEX["sphere"]] = -6.0 + 2 * sample
+        frames = np.zeros((height, width, 4))
+        frames[80:90, 160:200, 3] = 1.0
+        values = {
+            "plain": plain.astype(np.float16),
+            "worn": plain.astype(np.float16),
+            "frames": frames.astype(np.float16),
+            "shade": np.ones((height, width), np.float16),
+            "lenses": (lens * 255).astype(np.uint8),
+            "known": np.full((height, width), 255, np.uint8),
+            "field": fields.astype(np.float16),
+            "glasses": glasses,
+            "sky": np.full(3, 0.01, np.float32),
+            "angles": np.zeros(3, np.float32),
+            "identity": np.array(8 * (sample - 2) if sample > 2 else 1 + sample, np.int64),
+            "shape": np.array(3, np.int64),
+        }
+        for name, value in values.items():
+            rows.setdefault(name, []).append(value)
+    write_shard(folder, 0, {name: np.stack(v) for name, v in rows.items()})  # type: ignore[arg-type]
+    return GuidedSet.open(folder)
+
+
+def test_a_strip_gets_lenses_of_the_power_that_is_asked_for() -> None:
+    eyes = guided_lenses.Eyes.of(strips(), 0)
+    clear = np.ones(3, np.float32)
+    none = guided_lenses.reglazed(eyes, np.zeros(3, np.float32), passed=clear)
+    clear_of_frames = eyes.frames[..., 3] == 0
+    through = (strips().read("lenses", 0) > 0) & clear_of_frames
+    beside = (strips().read("lenses", 0) == 0) & clear_of_frames
+    np.testing.assert_allclose(none[beside], eyes.below[beside])
+    np.testing.assert_allclose(none[through], eyes.below[through] + eyes.sky, rtol=2e-3)
+    far = eyes.below.shape[1] / 2
+    for power in (-6.0, 5.0):
+        shown = guided_lenses.reglazed(eyes, np.array([power, 0, 0], np.float32), passed=clear)
+        y, x = 85, 95  # 20 pixels to the left of the right lens' centre
+        wanted = x + 0.02 * power * 20
+        assert x < far
+        at = np.interp(wanted, np.arange(eyes.below.shape[1]), eyes.below[y, :, 0])
+        assert shown[y, x, 0] == pytest.approx(at + 0.01, abs=0.004)
+
+
+def test_pairs_of_strips_differ_in_their_lenses_alone() -> None:
+    batch = guided_lenses.draw(
+        strips(), np.array([0, 1]), np.random.default_rng(1), photographs=0.0
+    )
+    first, second = batch.pictures.chunk(2)
+    assert first.shape == (2, 3, STRIP.height, STRIP.width)
+    moved = (first - second).abs().amax(1)
+    assert (moved[:, :8] < 1e-6).all() and (moved > 0.01).any()
+    assert not torch.equal(batch.powers[:2], batch.powers[2:])
+    strong = guided_lenses.draw(
+        strips(), np.array([0] * 40), np.random.default_rng(1), exaggerated=2.5
+    )
+    assert strong.powers[:, 0].min() < -10.1 / 8
+
+
+def test_the_lens_reader_learns_resumes_and_knows_its_error(tmp_path: Path) -> None:
+    chosen = EstimatorTraining(lens_iterations=2, lens_pairs=2, width=4, lens_width=4, save_every=1)
+    whole, again = (guided_estimator.fresh(chosen).lenses for _ in range(2))
+    guided_lenses.train_lenses(whole, strips(), tmp_path / "whole", settings=chosen)
+    calls, cut = iter([False, True]), tmp_path / "cut"
+    with pytest.raises(CancelledError):
+        guided_lenses.train_lenses(again, strips(), cut, settings=chosen, stop=lambda: next(calls))
+    guided_lenses.train_lenses(again, strips(), cut, settings=chosen)
+    first, second = whole.state_dict(), again.state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    calibrating, measuring = guided_lenses.halves(strips())
+    assert calibrating.tolist() == [3] and measuring.tolist() == [4]
+    found = guided_lenses.evaluate(whole, strips(), calibrating, seed=2)
+    assert found["expected_mean_power"] == pytest.approx(found["mean_power"], rel=0.02, abs=1e-4)
+    assert found["guessing_mean_power"] == 0.0  # one sample is its own median
 
 
 def settings(**changes: object) -> GuidedTraining:
@@ -200,34 +293,47 @@ def test_a_change_of_degree_zero_gives_the_picture_back() -> None:
 
 def test_the_estimator_learns_and_resumes(tmp_path: Path) -> None:
     chosen = EstimatorTraining(iterations=2, batch=2, width=4, save_every=1)
-    whole = guided_estimator.run(data(), tmp_path / "whole", settings=chosen).state_dict()
-    calls = iter([False, True])
+    whole, again = guided_estimator.fresh(chosen), guided_estimator.fresh(chosen)
+    before = guided_estimator.fresh(chosen).state_dict()
+    guided_estimator.train_face(whole, data(), tmp_path / "whole", settings=chosen)
+    calls, cut = iter([False, True]), tmp_path / "cut"
     with pytest.raises(CancelledError):
-        guided_estimator.run(data(), tmp_path / "cut", settings=chosen, stop=lambda: next(calls))
-    again = guided_estimator.run(data(), tmp_path / "cut", settings=chosen).state_dict()
-    assert all(torch.equal(whole[name], again[name]) for name in whole)
+        guided_estimator.train_face(again, data(), cut, settings=chosen, stop=lambda: next(calls))
+    guided_estimator.train_face(again, data(), cut, settings=chosen)
+    trained, resumed = whole.state_dict(), again.state_dict()
+    assert all(torch.equal(trained[name], resumed[name]) for name in trained)
+    kept = {name for name in before if torch.equal(before[name], trained[name])}
+    assert {name for name in before if name.startswith("lenses.")} <= kept
+    assert not {"read.weight", "area.weight"} & kept
 
 
 def test_other_lenses_in_the_same_frames_have_another_power() -> None:
     rng = np.random.default_rng(0)
     seen = [
-        guided_estimator.dressed(data(), 0, rng, worn=True, reglazed=1.0).values[0] * 8
-        for _ in range(12)
+        guided_estimator.dressed(data(), 0, rng, worn=True, reglazed=1.0).crop for _ in range(2)
     ]
-    assert max(seen) > 1 and min(seen) < -1
-    assert all(-10 <= power <= 8 for power in seen)
+    assert not np.array_equal(seen[0], seen[1])
+    dioptres = np.array([guided_lenses.random_power(rng) for _ in range(200)])
+    assert dioptres[:, 0].min() < -6 and dioptres[:, 0].max() > 4
+    assert dioptres[:, 0].min() >= -10 and dioptres[:, 0].max() <= 6
+    assert 0.05 < (dioptres == 0).all(1).mean() < 0.3
 
 
 def test_the_command_trains_measures_and_writes_both_models(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = tmp_path / "work" / "pictures"
-    pictures.mkdir(parents=True)
-    shutil.copy(data().files[0], pictures)
+    for folder, drawn in (("pictures", data()), ("lenses", strips())):
+        (tmp_path / "work" / folder).mkdir(parents=True)
+        for shard in range(3 if folder == "lenses" else 1):
+            file = tmp_path / "work" / folder / f"guided-{shard:04d}.safetensors"
+            shutil.copy(drawn.files[0], file)
     few = ("--shards", "1", "--batch", "2", "--iterations", "1", "--progress", "plain")
     for which, more in (
         ("guided", ("--width", "4", "--blocks", "1", "--supervised", "1")),
-        ("guided-estimator", ("--width", "4")),
+        (
+            "guided-estimator",
+            ("--width", "4", "--lens-width", "4", "--lens-iterations", "1", "--lens-pairs", "2"),
+        ),
     ):
         out = tmp_path / f"{which}-tried"
         with pytest.raises(SystemExit) as done:

@@ -57,22 +57,40 @@ def options() -> list[inspect.Parameter]:
             ),
             False,
         ),
+        flag(
+            "angles",
+            str,
+            typer.Option(
+                "--angles",
+                help="Camera-angle variants: the same glasses and light on a set of views. PLATE "
+                "is a folder with pictures of one performer, all of them or the nearest to each "
+                "yaw, or synth:NAME, a synthetic performer rendered at each yaw. Writes results "
+                "from left to right, views.png and views.json into -o FOLDER.",
+                metavar="all|DEG,DEG",
+                show_default=False,
+            ),
+            "",
+        ),
     ]
 
 
 def handled(settings: dict[str, Any], given: dict[str, Any]) -> bool:
-    """Takes `set` and `estimate` out of what was `given`; the named settings join `settings`.
-    True when the command has done its work: an estimate, or a folder."""
+    """Takes `set`, `estimate` and `angles` out of what was `given`; the named settings join
+    `settings`. True when the command has done its work: an estimate, views, or a folder."""
     from vfxswap.effects.guided_settings import read_sets
 
     for name, value in read_sets(given.pop("set") or []).items():
         settings[name] = value
-    wanted = given.pop("estimate")
+    wanted, angles = given.pop("estimate"), given.pop("angles")
     stated = {name: value for name, value in settings.items() if value is not None}
     folder = Path(given["plate"])
     if wanted:
         _estimate(stated, given)
         return True
+    if angles:
+        from vfxswap.cli.guided_views import change_views
+
+        raise typer.Exit(change_views(angles, stated, given))
     if folder.is_dir():
         raise typer.Exit(_correct_folder(folder, stated, given))
     return False
@@ -81,7 +99,7 @@ def handled(settings: dict[str, Any], given: dict[str, Any]) -> bool:
 def _estimate(settings: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Estimates of a shot, a still or each picture of a folder, as a table, and as JSON where
     the output says so. Raises ConsentError without a card that allows it."""
-    plates = _plates(Path(given["plate"]))
+    plates = plates_in(Path(given["plate"]))
     rows: list[dict[str, Any]] = []
     for plate in plates:
         found = _estimates(plate, dict(settings, only_glasses=True), given)
@@ -146,44 +164,56 @@ def _correct_folder(folder: Path, settings: Mapping[str, Any], given: dict[str, 
     """Each picture of a folder by a job of its own, into the folder that -o names; says what was
     touched, also in touched.json there. Gives the exit code."""
     from vfxswap.files import write_atomically
-    from vfxswap.render import render
-    from vfxswap.render.report import silent
 
-    out = Path(given["output"])
-    if out.suffix:
-        raise JobError("pictures of a folder go into a folder", got=out, wanted="-o FOLDER")
-    rows: list[dict[str, Any]] = []
-    code = 0
-    for plate in _plates(folder):
-        target = out / f"{plate.stem}.exr"
-        row: dict[str, Any] = {"plate": plate.name, "touched": False}
-        try:
-            report = render(
-                _job(plate, target, settings, given),
-                device=given["device"],
-                precision=given["precision"].value,
-                threads=given["threads"],
-                overwrite=given["overwrite"],
-                progress=silent,
-            )
-        except VfxSwapError as error:
-            if error.exit_code != 1:
-                raise
-            row["error"], code = str(error), 1
-        else:
-            row["notes"] = [note for _, _, note in report.notes]
-            row["touched"] = any(_touched(written.path) for written in report.written)
-            if report.failed:
-                row["error"], code = str(report.failed[0].error), 1
-        rows.append(row)
-        said = "touched" if row["touched"] else "left as it is"
-        typer.echo(f"{plate.name}: {row.get('error', said)}" + "".join(
-            f"; {note}" for note in row.get("notes", [])
-        ))  # fmt: skip
+    out = folder_of_output(given)
+    rows = [
+        changed(plate, out / f"{plate.stem}.exr", settings, given) for plate in plates_in(folder)
+    ]
     touched = sum(bool(row["touched"]) for row in rows)
     typer.echo(f"{touched} of {len(rows)} pictures touched")
     write_atomically(out / "touched.json", (json_module.dumps(rows, indent=2) + "\n").encode())
-    return code
+    return int(any("error" in row for row in rows))
+
+
+def folder_of_output(given: Mapping[str, Any]) -> Path:
+    """Where several pictures go. Raises JobError for the name of a file."""
+    out = Path(given["output"])
+    if out.suffix:
+        raise JobError("several pictures go into a folder", got=out, wanted="-o FOLDER")
+    return out
+
+
+def changed(
+    plate: Path, target: Path, settings: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """One picture by a job of its own; says and returns what came of it: `plate`, `touched`,
+    `notes`, or an `error`. Raises errors of the job, not of the picture."""
+    from vfxswap.render import render
+    from vfxswap.render.report import silent
+
+    row: dict[str, Any] = {"plate": plate.name, "touched": False}
+    try:
+        report = render(
+            _job(plate, target, settings, given),
+            device=given["device"],
+            precision=given["precision"].value,
+            threads=given["threads"],
+            overwrite=given["overwrite"],
+            progress=silent,
+        )
+    except VfxSwapError as error:
+        if error.exit_code != 1:
+            raise
+        row["error"] = str(error)
+    else:
+        row["notes"] = [note for _, _, note in report.notes]
+        row["touched"] = any(_touched(written.path) for written in report.written)
+        if report.failed:
+            row["error"] = str(report.failed[0].error)
+    said = "touched" if row["touched"] else "left as it is"
+    notes = "".join(f"; {note}" for note in row.get("notes", []))
+    typer.echo(f"{plate.name}: {row.get('error', said)}{notes}")
+    return row
 
 
 def _touched(result: Path) -> bool:
@@ -199,7 +229,9 @@ def _touched(result: Path) -> bool:
     )
 
 
-def _plates(place: Path) -> list[Path]:
+def plates_in(place: Path) -> list[Path]:
+    """The pictures of a folder by name, or the file or sequence itself. Raises JobError for a
+    folder without any."""
     if not place.is_dir():
         return [place]
     found = sorted(p for p in place.iterdir() if p.suffix.lower() in PICTURES)
@@ -242,14 +274,14 @@ def bench(
     """Measure lenses, light and estimates against rendered truth, beside doing nothing."""
     from vfxswap.bench import print_bench
     from vfxswap.bench_guided import guided_rows
+    from vfxswap.bench_guided_estimates import estimate_bench
     from vfxswap.render.device import pick_device
 
+    place = pick_device(device)
     with steps(progress) as tell:
-        rows = guided_rows(
-            performers=performers,
-            device=pick_device(device),
-            progress=tell if not json else lambda *_: None,
-        )
+        said = tell if not json else lambda *_: None
+        rows = guided_rows(performers=performers, device=place, progress=said)
+        rows += estimate_bench(performers=performers, device=place, progress=said)
     if json:
         typer.echo(json_module.dumps(rows, indent=2))
     else:

@@ -244,6 +244,15 @@ def to_crop(plate: Tensor, matrix: Array, size: int, window: Box) -> Tensor:
     return warp_affine(plate, to_plate, (size, size), border="clamp")
 
 
+def in_primaries(crop: Tensor, primaries: Array | None) -> Tensor:
+    """A crop [1, 3, h, w] in net space as a network sees it that was trained in other primaries:
+    `primaries` [3, 3] takes linear pixels there; None leaves it as it is."""
+    if primaries is None:
+        return crop
+    matrix = torch.as_tensor(primaries, dtype=torch.float32, device=crop.device)
+    return color.to_net(torch.einsum("ij,bjhw->bihw", matrix, color.from_net(crop)))
+
+
 def mixed(plate: Tensor, made: Tensor, share: Tensor) -> Tensor:
     """Linear mix [1, 3, h, w]; a share of 1 gives `made` also where the plate is not finite."""
     return torch.where(share == 1, made, plate + share * (made - plate))

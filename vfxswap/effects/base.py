@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from vfxswap.geometry import Box, Face
+from vfxswap.geometry import Array, Box, Face
 from vfxswap.image import Layer, Pixels
 from vfxswap.persona import ModelCard
 from vfxswap.settings import Settings
@@ -53,10 +53,13 @@ class EffectResult:
 
 @dataclass(frozen=True, eq=False)
 class LoadedNet:
-    """A network on its device, in eval mode, with the card that describes it."""
+    """A network on its device, in eval mode, with the card that describes it; `primaries` [3, 3]
+    takes working pixels (columns) to the primaries that it was trained in, None when it was trained
+    in the working space."""
 
     card: ModelCard
     net: nn.Module
+    primaries: Array | None = None
 
 
 class Models(Protocol):

@@ -20,7 +20,7 @@ from vfxswap import color
 from vfxswap.align.crop import apply, outline
 from vfxswap.align.head import head_pose
 from vfxswap.effects.aligned import Alignment, matte_of, mixed, settled
-from vfxswap.effects.base import EffectResult, Frame, Models, Prepared
+from vfxswap.effects.base import EffectResult, Frame, LoadedNet, Models, Prepared
 from vfxswap.effects.guided_estimate import FaceEstimate, estimated, estimates_of
 from vfxswap.effects.guided_glasses import (
     Glasses,
@@ -85,8 +85,8 @@ class Guided:
 
     def __init__(
         self,
-        pairs: Mapping[str, GuidedPair],
-        estimator: GuidedEstimator | None,
+        pairs: Mapping[str, LoadedNet],
+        estimator: LoadedNet | None,
         pictures: Mapping[str, Pixels],
         device: torch.device,
     ) -> None:
@@ -99,21 +99,21 @@ class Guided:
     @classmethod
     def load(cls, settings: Sequence[Settings], models: Models, device: torch.device) -> Self:
         """Raises JobError for a model of something else; ModelError, PlateError, ColorError."""
-        pairs: dict[str, GuidedPair] = {}
+        pairs: dict[str, LoadedNet] = {}
         pictures: dict[str, Pixels] = {}
-        estimator: GuidedEstimator | None = None
+        estimator: LoadedNet | None = None
         for chosen in cast(Sequence[GuidedPlacement], settings):
             # Whatever the degree, which may be keyframed by itself.
             networked = chosen.light_model == "network" and lit(chosen.model_dump())
             if networked and chosen.model not in pairs:
-                net = models.by_name(chosen.model).net
-                if not isinstance(net, GuidedPair):
+                loaded = models.by_name(chosen.model)
+                if not isinstance(loaded.net, GuidedPair):
                     raise JobError("not a model of guided changes", got=chosen.model)
-                pairs[chosen.model] = net
+                pairs[chosen.model] = loaded
             for file in filter(None, (chosen.frames_picture, chosen.clean_plate)):
                 pictures.setdefault(file, models.picture(file))
             if chosen.estimates and estimator is None:
-                estimator = cast(GuidedEstimator, models.for_stage(ESTIMATES).net)
+                estimator = models.for_stage(ESTIMATES)
         return cls(pairs, estimator, pictures, device)
 
     @classmethod
@@ -134,7 +134,12 @@ class Guided:
         """What is estimated of each face over the whole shot, so that nothing flickers."""
         if self._estimator is None:
             return {}
-        found = estimates_of(self._estimator, frames, device=self._device)
+        found = estimates_of(
+            cast(GuidedEstimator, self._estimator.net),
+            frames,
+            device=self._device,
+            primaries=self._estimator.primaries,
+        )
         return {"faces": {str(face): each.plain() for face, each in found.items()}}
 
     def __call__(self, frame: Frame, settings: Settings, prepared: Prepared) -> EffectResult:
@@ -189,7 +194,7 @@ class Guided:
         pair = (
             self._pairs[chosen.model] if chosen.light_model == "network" and lit(values) else None
         )
-        size = pair.size if pair is not None else LIGHT_CROP
+        size = cast(GuidedPair, pair.net).size if pair is not None else LIGHT_CROP
         crop = Alignment.of(face, rgb, frame, size=size, device=self._device)
         if crop is None:
             return None
@@ -331,11 +336,17 @@ class Guided:
 
 
 def _lit(
-    pair: GuidedPair | None, crop: Alignment, box: Box, values: Mapping[str, float]
+    pair: LoadedNet | None, crop: Alignment, box: Box, values: Mapping[str, float]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gain, offset [1, 3, h, w] and where light is made [1, 1, h, w] over `box`."""
     if pair is not None:
-        gain, offset = by_network(pair, crop.target, values, matrix=crop.matrix)
+        gain, offset = by_network(
+            cast(GuidedPair, pair.net),
+            crop.target,
+            values,
+            matrix=crop.matrix,
+            primaries=pair.primaries,
+        )
     else:
         at = np.arange(crop.size) + 0.5
         pixels = apply(inverted(crop.matrix), np.stack(np.meshgrid(at, at), -1))

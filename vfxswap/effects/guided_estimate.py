@@ -12,15 +12,17 @@ import torch
 from vfxswap.align.crop import apply
 from vfxswap.align.head import head_pose
 from vfxswap.characteristics import CHARACTERISTICS, NEUTRAL
-from vfxswap.effects.aligned import Alignment
+from vfxswap.effects.aligned import Alignment, in_primaries
 from vfxswap.effects.base import Frame
 from vfxswap.effects.guided_settings import GuidedPlacement
 from vfxswap.geometry import Array
-from vfxswap.nets.guided_estimator import Estimate, GuidedEstimator
+from vfxswap.nets.guided_estimator import FACE_SIZE, Estimate, GuidedEstimator
 from vfxswap.ops.warp import inverted
 
 WORN: Final = 0.5
 """From this probability on a face wears glasses."""
+LEAST_PX: Final = 24
+"""Faces whose crops cover fewer plate pixels across are too small to tell anything."""
 _MANY: Final = 64
 """Frames of a face that are looked at; of more, as many evenly spread ones."""
 
@@ -69,18 +71,23 @@ class FaceEstimate:
 
 
 def estimates_of(
-    estimator: GuidedEstimator, frames: Iterable[Frame], *, device: torch.device
+    estimator: GuidedEstimator,
+    frames: Iterable[Frame],
+    *,
+    device: torch.device,
+    primaries: Array | None = None,
 ) -> dict[int, FaceEstimate]:
-    """An estimate for each face id of a shot, from crops of its frames taken together."""
+    """An estimate for each face id of a shot, from crops of its frames taken together; none for
+    a face that is smaller than `LEAST_PX` on all of them. `primaries` as in `LoadedNet`."""
     seen: dict[int, list[tuple[Estimate, tuple[float, float, float, float]]]] = {}
     angles: dict[int, list[tuple[float, float, float]]] = {}
     for frame in frames:
         for face in frame.faces:
             crop = Alignment.of(face, frame.rgb, frame, size=estimator.SIZE, device=device)
-            if crop is None:
+            if crop is None or crop.size / crop.px < LEAST_PX:
                 continue
-            found = estimator(crop.target)
-            box = _seen_through(found, inverted(crop.matrix))
+            found = estimator(in_primaries(crop.target, primaries))
+            box = _seen_through(found, inverted(crop.matrix_of(FACE_SIZE)))
             seen.setdefault(face.id, []).append((found, box))
             pose = head_pose(face.points, pixel_aspect=frame.pixel_aspect)
             angles.setdefault(face.id, []).append(pose.angles_deg)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vfxswap.align.head import HeadPose, face_points, surface_normals
 from vfxswap.characteristics import HEAD_M, LIGHTS
+from vfxswap.effects.aligned import in_primaries
 from vfxswap.geometry import BROWS, JAW, Array
 from vfxswap.nets.guided import GuidedPair
 from vfxswap.nets.guided_vector import NEAREST_HEAD, vectors
@@ -28,10 +29,16 @@ def lit(values: Mapping[str, float]) -> bool:
 
 
 def by_network(
-    pair: GuidedPair, crop: Tensor, values: Mapping[str, float], *, matrix: Array
+    pair: GuidedPair,
+    crop: Tensor,
+    values: Mapping[str, float],
+    *,
+    matrix: Array,
+    primaries: Array | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Gain and offset [1, 3, S, S], scene-linear, of the lights alone on a crop [1, 3, S, S] in
-    net space; `matrix` [2, 3] maps plate pixels to it."""
+    net space; `matrix` [2, 3] maps plate pixels to it, `primaries` as in `LoadedNet`. The gain is
+    one of light, which is stated in the crop's own primaries; the offset comes back to them."""
     only = {name: value for name, value in values.items() if name.startswith("light")}
     # Lights stand as one sees the plate, networks see an upright face.
     turn = np.arctan2(-matrix[0, 1], matrix[1, 1])
@@ -41,8 +48,12 @@ def by_network(
         only[f"{light}_x"] = cos * x - sin * down
         only[f"{light}_y"] = -(sin * x + cos * down)
     area = torch.ones(1, 1, *crop.shape[-2:], device=crop.device)
-    guided = pair.add(crop, vectors([only]).to(crop.device), area)
-    return guided.gain, guided.offset
+    seen = in_primaries(crop, primaries)
+    guided = pair.add(seen, vectors([only]).to(crop.device), area)
+    if primaries is None:
+        return guided.gain, guided.offset
+    back = torch.as_tensor(np.linalg.inv(primaries), dtype=torch.float32, device=crop.device)
+    return guided.gain, torch.einsum("ij,bjhw->bihw", back, guided.offset)
 
 
 def by_surface(pose: HeadPose, pixels: Array, values: Mapping[str, float]) -> tuple[Tensor, Tensor]:

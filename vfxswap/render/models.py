@@ -124,7 +124,11 @@ class Shelf:
         if name not in self._given:
             net = self.nets.load(stored, personas, device=self._device)
             # Anew for every render: an accelerated network remembers that memory ran out.
-            self._given[name] = LoadedNet(stored.card, accelerated(net, precision=self.precision))
+            space = stored.card.primaries
+            self._color = self._color or (ColorManager() if space else None)
+            matrix = self._color.matrix_to(space) if self._color and space else None
+            accelerated_net = accelerated(net, precision=self.precision)
+            self._given[name] = LoadedNet(stored.card, accelerated_net, matrix)
             self.used[name] = stored
         return self._given[name]
 

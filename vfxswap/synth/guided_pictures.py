@@ -57,10 +57,12 @@ def render_guided(
     per_shard: int = 40,
     seed: int = 801,
     processes: int = 2,
+    one: Callable[[tuple[Path, int, int, int]], int] | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Renders the shards that `folder` does not have yet, in `processes` processes.
+    """Renders the shards that `folder` does not have yet, in `processes` processes, each by `one`
+    (`render_shard`).
 
     A shard depends on `seed`, its number and `per_shard` alone; a performer has `CROPS_EACH`
     samples. `progress` hears shards done and wanted. Raises JobError without the synthetic
@@ -74,7 +76,7 @@ def render_guided(
     done = shards - len(missing)
     # Spawned, not forked: torch and warp keep threads that a fork would lose.
     with multiprocessing.get_context("spawn").Pool(processes, initializer=_single_thread) as pool:
-        for _ in pool.imap_unordered(render_shard, orders):
+        for _ in pool.imap_unordered(one or render_shard, orders):
             done += 1
             progress(done, shards)
             if stop():
@@ -128,15 +130,15 @@ def sample(identity: Identity, rng: Rng, *, size: int = SIZE) -> dict[str, NDArr
         lights.append(render(identity, state, camera, rig_of).rgb * (level / BRIGHT))
     shape = -1 if glasses.rimless else list(SHAPES).index(glasses.shape)
     return {
-        "plain": _half(plain.rgb),
-        "worn": _half(worn.rgb),
-        "light": _half(np.stack(lights)),
-        "frames": _half(worn.frames),
-        "shade": _half(worn.shade.mean(-1)),
-        "lenses": _byte(worn.lenses),
-        "face": _byte(plain.face_matte),
-        "field": _half(np.stack([f.displacement for f in fields])),
-        "known": _byte(np.stack([f.known for f in fields]).astype(np.float32)),
+        "plain": as_halves(plain.rgb),
+        "worn": as_halves(worn.rgb),
+        "light": as_halves(np.stack(lights)),
+        "frames": as_halves(worn.frames),
+        "shade": as_halves(worn.shade.mean(-1)),
+        "lenses": as_bytes(worn.lenses),
+        "face": as_bytes(plain.face_matte),
+        "field": as_halves(np.stack([f.displacement for f in fields])),
+        "known": as_bytes(np.stack([f.known for f in fields]).astype(np.float32)),
         "glasses": np.stack([characteristics(replace(glasses, prescription=p)) for p in lenses]),
         "lights": np.stack(places).astype(np.float32),
         "angles": np.array([state.yaw, state.pitch, state.roll], np.float32),
@@ -257,11 +259,13 @@ def characteristics(glasses: Glasses) -> Floats:
     return np.array([values[each.name] for each in CHARACTERISTICS], np.float32)
 
 
-def _half(values: NDArray[Any]) -> NDArray[np.float16]:
+def as_halves(values: NDArray[Any]) -> NDArray[np.float16]:
+    """In half precision, for a shard."""
     half: NDArray[np.float16] = np.clip(values, -60000, 60000).astype(np.float16)
     return half
 
 
-def _byte(values: NDArray[Any]) -> NDArray[np.uint8]:
+def as_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """0…1 as bytes, for a shard."""
     byte: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return byte

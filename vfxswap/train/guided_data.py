@@ -1,5 +1,5 @@
 """Rendered pairs for guided training on disk: performers without and with glasses, and what each
-light adds, with exact fields.
+light adds, with exact fields; and, in folders of their own, strips of eyes for the lens reader.
 
 A data folder holds safetensors shards `guided-0000.safetensors` … of aligned crops of side S. For
 each of n samples: `plain`, `worn` [n, S, S, 3] float16 scene-linear; `light` [n, L, S, S, 3] what
@@ -9,6 +9,10 @@ a white light that brings as much as there is adds; `frames` [n, S, S, 4] premul
 is worn; `glasses` [n, K, V] and `lights` [n, L, 3] the characteristics (of lights their place in
 heads); `angles` [n, 3] yaw, pitch, roll in radians; `identity` [n]; `shape` [n] the number of the
 frames' shape, -1 for rimless ones.
+
+Strips [h, w] of eyes (`nets.guided_lenses.STRIP`) hold `plain`, `worn`, `frames`, `shade`,
+`lenses`, `glasses` [n, V], `angles`, `identity` and `shape` alike, `known` [n, h, w], `field`
+[n, 4, h, w, 2] of the lenses `synth.lens_pictures.BASIS`, and `sky` [n, 3], what lenses mirror.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from vfxswap.files import write_atomically
 HELD_OUT_EVERY = 8
 """Of the performers, those whose number this divides are never trained on."""
 
-_SMALL = ("glasses", "lights", "angles", "identity", "shape")
+_SMALL = {"glasses", "lights", "sky", "angles", "identity", "shape"}
 
 
 def shard_file(folder: Path, shard: int) -> Path:
@@ -66,13 +70,13 @@ class GuidedSet:
         for file in files:
             try:
                 with safe_open(file, framework="numpy") as stored:
-                    for name in _SMALL:
+                    for name in _SMALL.intersection(stored.keys()):
                         values[name].append(stored.get_tensor(name))
                 mapped.append(_mapped(file))
             except (SafetensorError, ValueError, OSError) as error:
                 raise JobError(f"not a shard of guided pictures: {error}", file=file) from error
         starts = np.cumsum([0, *(len(part) for part in values["identity"])])
-        joined = {name: np.concatenate(v) for name, v in values.items()}
+        joined = {name: np.concatenate(v) for name, v in values.items() if v}
         return cls(files, starts, joined, tuple(mapped))
 
     def __len__(self) -> int:

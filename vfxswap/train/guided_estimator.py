@@ -1,4 +1,5 @@
-"""Training of the estimator on rendered performers with and without glasses."""
+"""Training of the estimator on rendered performers with and without glasses: of what it sees of
+the whole face; its lens reader is trained by `guided_lenses`."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from vfxswap.color import to_net
 from vfxswap.errors import JobError
 from vfxswap.image import Pixels
 from vfxswap.nets.guided_estimator import (
-    VALUES,
+    FACE_SIZE,
+    FACE_VALUES,
     GuidedEstimator,
     GuidedEstimatorSettings,
 )
@@ -34,6 +36,7 @@ FACELESS_CHANCE = 0.04
 PHOTOGRAPHED = 0.7
 REGLAZED = 0.8
 """Share of training glasses whose lenses are exchanged for others."""
+_NOT_OF_FACES = {"save_every", "lens_iterations", "lens_pairs", "lens_rate", "lens_width"}
 
 
 class EstimatorTraining(Settings):
@@ -44,12 +47,20 @@ class EstimatorTraining(Settings):
     rate: float = Field(default=2e-3, gt=0, description="Highest learning rate; cosine to 0.")
     seed: int = Field(default=0, ge=0, description="Seed of weights and samples.")
     width: int = Field(default=16, ge=4, le=128, description="Width of the network.")
+    lens_iterations: int = Field(
+        default=3200, ge=1, description="Optimiser steps of the lens reader."
+    )
+    lens_pairs: int = Field(
+        default=8, ge=2, description="Pictures in such a step, each with two lenses."
+    )
+    lens_rate: float = Field(default=3e-3, gt=0, description="Its highest learning rate.")
+    lens_width: int = Field(default=16, ge=4, le=128, description="Its width.")
     save_every: int = Field(default=250, ge=1, description="Iterations between checkpoints.")
 
 
 class Sample(NamedTuple):
-    """`crop` [S, S, 3] net space; `worn` and `area` [S, S] 0 or 1; `values` as `VALUES`; `face`
-    1 where a head's angles are known."""
+    """`crop` [S, S, 3] net space; `worn` and `area` [S, S] 0 or 1; `values` as `FACE_VALUES`;
+    `face` 1 where a head's angles are known."""
 
     crop: Pixels
     worn: float
@@ -58,7 +69,16 @@ class Sample(NamedTuple):
     face: float
 
 
-def run(
+def fresh(settings: EstimatorTraining) -> GuidedEstimator:
+    """An untrained network, its weights by the seed."""
+    shape = GuidedEstimatorSettings(width=settings.width, lens_width=settings.lens_width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return GuidedEstimator(shape)
+
+
+def train_face(
+    net: GuidedEstimator,
     data: GuidedSet,
     folder: Path,
     *,
@@ -66,18 +86,16 @@ def run(
     device: torch.device | str = "cpu",
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> GuidedEstimator:
-    """Trains on `data` and keeps checkpoints and log in `folder`; resumes as `train_steps` does.
-    Returns the network in eval mode. Raises JobError, CancelledError."""
+) -> None:
+    """Trains all but the lens reader on `data` and keeps checkpoints and log in `folder`; resumes
+    as `train_steps` does. Leaves the network in eval mode. Raises JobError, CancelledError."""
     device = torch.device(device)
     training, held_out = data.split()
     if not len(training) or not len(held_out):
         raise JobError("too few performers to hold some out", got=len(data))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        net = GuidedEstimator(GuidedEstimatorSettings(width=settings.width))
     net.to(device)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-3)
+    learning = [p for n, p in net.named_parameters() if not n.startswith("lenses.")]
+    optimiser = torch.optim.AdamW(learning, lr=settings.rate, weight_decay=1e-3)
     train_steps(
         net,
         optimiser,
@@ -85,13 +103,12 @@ def run(
         iterations=settings.iterations,
         rate=settings.rate,
         save_every=settings.save_every,
-        record={**settings.model_dump(mode="json", exclude={"save_every"}), "samples": len(data)},
+        record={**settings.model_dump(mode="json", exclude=_NOT_OF_FACES), "samples": len(data)},
         step=lambda iteration: _step(net, data, training, iteration, settings, device),
         measure=lambda: evaluate(net, data, held_out[:64], device=device),
         progress=progress,
         stop=stop,
     )
-    return net
 
 
 def _step(
@@ -118,19 +135,13 @@ def _step(
     # A Laplace likelihood: absolute errors over what the network expects, and the price of that.
     wide = raw.log_error.exp()
     error = (raw.values - values).abs() / wide + raw.log_error
-    there = F.avg_pool2d(area, 4)
-    votes = ((raw.power - values[:, :3, None, None]).abs() * there).sum() / (there.sum() + 1.0)
-    counts = torch.cat([worn[:, None].expand(-1, 4), face[:, None].expand(-1, 3)], 1)
+    counts = torch.cat([worn[:, None], face[:, None].expand(-1, 3)], 1)
     losses = {
         "worn": F.binary_cross_entropy_with_logits(raw.worn, worn),
         "area": _area_loss(raw.area, area),
         "values": (error * counts).sum() / counts.sum().clamp_min(1.0),
-        "votes": votes,
-        "power": ((raw.values - values).abs()[:, 0] * worn).sum() / worn.sum().clamp_min(1.0),
     }
-    # Power is hardest to see: by its likelihood alone it would count a tenth of the angles.
     total: Tensor = losses["worn"] + 2 * losses["area"] + 0.5 * losses["values"]
-    total = total + losses["votes"] + 4 * losses["power"]
     total.backward()  # type: ignore[no-untyped-call]
     return {name: value.item() for name, value in losses.items()}
 
@@ -151,10 +162,9 @@ def dressed(
     """A crop as training shows it: mirrored, moved a little, behind objects, photographed; now and
     then no face at all. A share of `reglazed` of the worn glasses gets other lenses."""
     if not worn and rng.random() < FACELESS_CHANCE / 0.5:
-        size = GuidedEstimator.SIZE
-        nothing = np.zeros((size, size), np.float32)
-        crop = photographed(faceless(size, rng), rng)
-        return Sample(crop, 0.0, nothing, np.zeros(len(VALUES), np.float32), 0.0)
+        nothing = np.zeros((FACE_SIZE, FACE_SIZE), np.float32)
+        crop = photographed(faceless(FACE_SIZE, rng), rng)
+        return Sample(crop, 0.0, nothing, np.zeros(len(FACE_VALUES), np.float32), 0.0)
     if worn and rng.random() < reglazed:
         row = _reglazed(data, index, rng)
     else:
@@ -164,11 +174,11 @@ def dressed(
     size = linear.shape[0]
     if rng.random() < 0.5:
         linear, area = linear[:, ::-1], area[:, ::-1]
-        values *= np.array([1, 1, -1, 1, -1, 1, -1], np.float32)
+        values *= np.array([1, -1, 1, -1], np.float32)
     turn, stretch = float(rng.normal(0, 0.03)), float(np.exp(rng.normal(0, 0.03)))
     matrix = cv2.getRotationMatrix2D((size / 2 - 0.5, size / 2 - 0.5), -np.rad2deg(turn), stretch)
     matrix[:, 2] += rng.normal(0, 0.012, 2) * size
-    values[6] += turn
+    values[3] += turn
     linear = cv2.warpAffine(
         np.ascontiguousarray(linear), matrix, (size, size), borderMode=cv2.BORDER_REPLICATE
     )
@@ -192,7 +202,7 @@ def _sample(data: GuidedSet, index: int, *, worn: bool, lit: float = 0.0) -> Sam
         linear = linear + np.float32(lit) * data.read("light", index)[0].astype(np.float32)
     area = data.read("lenses", index).astype(np.float32) / 255 * float(worn)
     return Sample(
-        linear, float(worn), (area > 0.5).astype(np.float32), _values(data, index, 0, 1.0), 1.0
+        linear, float(worn), (area > 0.5).astype(np.float32), _values(data, index, 0), 1.0
     )
 
 
@@ -223,14 +233,13 @@ def _reglazed(data: GuidedSet, index: int, rng: np.random.Generator) -> Sample:
     linear = frames[..., :3] + clear * (below + share * (shown * passed.astype(np.float32) - below))
     return Sample(
         np.asarray(linear, np.float32), 1.0, (area > 0.5).astype(np.float32),
-        _values(data, index, field, factor), 1.0,
+        _values(data, index, field), 1.0,
     )  # fmt: skip
 
 
-def _values(data: GuidedSet, index: int, field: int, factor: float) -> NDArray[np.float32]:
+def _values(data: GuidedSet, index: int, field: int) -> NDArray[np.float32]:
     seen = lenses(torch.from_numpy(data.values["glasses"][index][field : field + 1]))
-    numbers = torch.cat([seen.power[0, :3] * factor, seen.place[0]]).numpy()
-    return np.concatenate([numbers, data.values["angles"][index]]).astype(np.float32)
+    return np.concatenate([seen.place[0].numpy(), data.values["angles"][index]]).astype(np.float32)
 
 
 def evaluate(
@@ -243,8 +252,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Of held-out performers, dressed as in training, each once with and once without glasses:
     `accuracy` of telling them apart, `false_glasses` and `missed_glasses` shares, `area_iou`; mean
-    absolute errors `mean_power` and `cross_power` (J0, J45) in dpt, `pd` in mm, `angle` in
-    degrees; `guessing_mean_power` is the error of always saying the mean."""
+    absolute errors `pd` in mm (`guessing_pd`: of always saying the mean) and `angle` in degrees."""
     device = torch.device(device)
     rows: dict[str, list[Any]] = {"worn": [], "found": [], "error": [], "truth": []}
     both = either = 0.0
@@ -277,9 +285,7 @@ def evaluate(
         "false_glasses": float((found & ~worn).sum() / max(1, (~worn).sum())),
         "missed_glasses": float((~found & worn).sum() / max(1, worn.sum())),
         "area_iou": both / max(either, 1.0),
-        "mean_power": 8 * float(glasses[:, 0].mean()),
-        "guessing_mean_power": 8 * float(np.abs(truth - truth.mean()).mean()),
-        "cross_power": 8 * float(glasses[:, 1:3].mean()),
-        "pd": 13 * float(glasses[:, 3].mean()),
-        "angle": float(np.rad2deg(everyone[:, 4:]).mean()),
+        "pd": 13 * float(glasses[:, 0].mean()),
+        "guessing_pd": 13 * float(np.abs(truth - np.median(truth)).mean()),
+        "angle": float(np.rad2deg(everyone[:, 1:]).mean()),
     }

@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 
 
 def photographed(linear: Pixels, rng: Generator) -> Pixels:
-    """A scene-linear picture [S, S, 3] as a plate or a photograph would show it, in net space.
+    """A scene-linear picture [H, W, 3] as a plate or a photograph would show it, in net space.
 
     Varies exposure, white balance, light falloff, contrast, saturation, focus, motion blur,
     resolution and grain; about half are display-referred pictures with clipped lights and JPEG
@@ -25,7 +25,7 @@ def photographed(linear: Pixels, rng: Generator) -> Pixels:
     """
     stops = rng.normal(0.0, 1.1) + rng.normal(0.0, 0.15, 3)
     if rng.random() < 0.3:
-        stops = stops + _falloff(linear.shape[0], rng)[..., None]
+        stops = stops + _falloff(linear.shape[:2], rng)[..., None]
     net = to_net((linear * np.exp2(stops)).astype(np.float32))
     net = net if rng.random() < 0.45 else _display_referred(net, rng)
     if rng.random() < 0.5:
@@ -43,11 +43,11 @@ def photographed(linear: Pixels, rng: Generator) -> Pixels:
     return net
 
 
-def _falloff(size: int, rng: Generator) -> Pixels:
+def _falloff(size: tuple[int, ...], rng: Generator) -> Pixels:
     """A ramp, or the edge of a soft shadow, in stops."""
     angle = rng.uniform(0, 2 * np.pi)
-    u = np.linspace(-1.0, 1.0, size, dtype=np.float32)
-    along = u[None] * np.float32(np.cos(angle)) + u[:, None] * np.float32(np.sin(angle))
+    v, u = (np.linspace(-1.0, 1.0, n, dtype=np.float32) for n in size)
+    along = u[None] * np.float32(np.cos(angle)) + v[:, None] * np.float32(np.sin(angle))
     depth = np.float32(rng.uniform(-1.8, 1.8))
     if rng.random() < 0.6:
         return depth * along
@@ -72,7 +72,7 @@ def _display_referred(net: Pixels, rng: Generator) -> Pixels:
 
 
 def _softened(net: Pixels, rng: Generator) -> Pixels:
-    chance, size = rng.random(), net.shape[0]
+    chance = rng.random()
     out = net
     if chance < 0.30:
         out = cv2.GaussianBlur(net, (0, 0), float(rng.uniform(0.3, 1.7)))
@@ -84,9 +84,11 @@ def _softened(net: Pixels, rng: Generator) -> Pixels:
         kernel = kernel if rng.random() < 0.5 else np.ascontiguousarray(kernel.T)
         out = cv2.filter2D(net, -1, kernel / kernel.sum())
     elif chance < 0.60:
-        low = int(size * rng.uniform(0.22, 0.8))
-        small = cv2.resize(net, (low, low), interpolation=cv2.INTER_AREA)
-        out = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+        height, width = net.shape[:2]
+        share = rng.uniform(0.22, 0.8)
+        low = (int(width * share), int(height * share))
+        small = cv2.resize(net, low, interpolation=cv2.INTER_AREA)
+        out = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     return out
 
 
