@@ -11,8 +11,12 @@ from vfxswap.errors import JobError
 from vfxswap.geometry import STABLE
 from vfxswap.persona import Persona
 from vfxswap.synth.comb_recipe import load_recipe
+from vfxswap.synth.crops import face_camera
 from vfxswap.synth.head import head_asset
 from vfxswap.synth.identity import aged, known, persona
+from vfxswap.synth.light import studio_rig
+from vfxswap.synth.performance import State, actions
+from vfxswap.synth.render import render
 from vfxswap.synth.takes import Takes, take
 
 YOUNG, OLD = "amber-age0", "amber-age90"
@@ -67,6 +71,18 @@ def test_both_ages_play_the_same_performance() -> None:
     skin = (young.face > 128) & (old.face > 128)
     assert skin.float().mean() > 0.2
     assert float((young.pixels - old.pixels).abs().mean()) > 0.003
+
+
+def test_the_lining_of_an_old_mouth_stays_behind_the_lips() -> None:
+    """Old faces are thin there: the lining, which shows its back, would come through the skin."""
+    state = State(actions(jawOpen=0.5, mouthSmile=0.6))
+    old = persona(OLD, texture_rows=ROWS)
+    camera = face_camera(old, state, 192, tightness=1.2)
+    truth = render(old, state, camera, studio_rig())
+    rows = np.arange(192)[:, None] + 0.5
+    above = rows < truth.landmarks[48:55, 1].min() - camera.window.y - 1
+    assert truth.mattes["mouth"].sum() > 50
+    assert (truth.mattes["mouth"] * above).sum() == 0
 
 
 def test_the_recipe_of_the_two_ages_is_whole() -> None:

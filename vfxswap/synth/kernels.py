@@ -186,6 +186,10 @@ def visibility(
         return
     inv = 1.0 / area
     p = part[t]
+    # Skin is closed: what shows its back is the lining of the mouth or of a lid where it pokes
+    # through thin skin, as it does in old faces.
+    if p == SKIN and area > 0.0:
+        return
     cut = p == LASHES or p == HAIR or p == SHELL
     if cut and cover[ia] <= 0.0 and cover[ib] <= 0.0 and cover[ic] <= 0.0:
         return

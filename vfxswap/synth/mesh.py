@@ -132,10 +132,11 @@ def skirt() -> Skirt:
     source = np.unique(cut)
     upper = np.searchsorted(source, cut)
     lower = upper + len(source)
+    # An edge is run through the other way by its neighbour, so that fronts stay fronts.
     triangles = np.concatenate(
         [
-            np.stack([upper[:, 0], upper[:, 1], lower[:, 1]], 1),
-            np.stack([upper[:, 0], lower[:, 1], lower[:, 0]], 1),
+            np.stack([upper[:, 1], upper[:, 0], lower[:, 0]], 1),
+            np.stack([upper[:, 1], lower[:, 0], lower[:, 1]], 1),
         ]
     )
     drop = np.zeros(2 * len(source), np.float32)
