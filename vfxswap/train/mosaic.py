@@ -166,7 +166,7 @@ class MosaicTrainer:
         for theme, pictures in self.themes.items():
             real = pictures.patches(1, size=size, rng=rng).to(self.device)
             if self.stage != "codes":
-                free = self._free(count, rng)
+                free = self.free_elements(count, rng)
                 made = made_by(self.generator(theme), z, free, 1.0)
                 rows.append(_row(made, real, size))
         return torch.cat(rows, 1).cpu()
@@ -297,7 +297,7 @@ class MosaicTrainer:
         both = not self.frozen and self.stage == "small"
         if self.training.free and self.training.variety_weight:  # two patches of every code
             x, clean = (torch.cat([p[: len(p) // 2]] * 2) for p in (x, clean))
-        free = self._free(len(x), self._rng(_FREE))
+        free = self.free_elements(len(x), self._rng(_FREE))
         with self._autocast():
             z = self.encoder(x) if both else self.encoder(x).detach()
             # E follows Dec first: of what comes back through the generators it takes a tenth.
@@ -321,7 +321,7 @@ class MosaicTrainer:
         for theme in self.themes:
             self._follow(theme)
 
-    def _free(self, count: int, rng: np.random.Generator) -> Tensor:
+    def free_elements(self, count: int, rng: np.random.Generator) -> Tensor:
         """Random elements [count, free], uniform about 0 with a variance of 1, as the effect
         draws them."""
         drawn = rng.uniform(-1, 1, (count, self.training.free)) * 3**0.5

@@ -38,7 +38,10 @@ from vfxswap.train.mosaic_pictures import PictureSet, Pool, read_pictures, relit
 
 Progress = Callable[[str, int, int], None]
 SETTINGS = MosaicSettings(layout="grid", size_min_px=32, size_max_px=32, edge_px=0)
-"""What is measured: a grid of 32 px patches, colours matched as by default."""
+"""What is measured: a grid of 32 px patches, colours and light matched as by default."""
+LIT = 0.6
+"""`light_match` of a second measure of the learned mosaic: it gives up theme for structure, so that
+both can be held beside the baseline."""
 FEATURES = 64
 _JUDGE_STEPS, _JUDGE_BATCH = 600, 70
 _SAMPLES = 1024
@@ -88,7 +91,8 @@ def evaluate(
     progress: Progress = lambda *_: None,
 ) -> dict[str, dict[str, Metric]]:
     """Metrics of each theme on held-out `plates` (as a recipe names pictures): structure, theme
-    distance, share that the judge takes for the theme; each beside the baseline's.
+    distance, share that the judge takes for the theme; each beside the baseline's (`_nearest`),
+    and once more with the plate's light (`_lit`).
 
     `training` gives the baseline its crops, `held_out` the real patches that distances are to.
     Raises JobError without plates.
@@ -105,15 +109,20 @@ def evaluate(
     learned = Themes(
         {t: for_encoder(net, "held") for t, net in generators.items()}, {"held": encoder}, device
     )
-    ways = {"": learned, "_nearest": NearestCrops(pools, device)}
+    lit = SETTINGS.model_copy(update={"light_match": LIT})
+    ways = {
+        "": (learned, SETTINGS),
+        "_lit": (learned, lit),
+        "_nearest": (NearestCrops(pools, device), SETTINGS),
+    }
     found: dict[str, dict[str, Metric]] = {}
     for number, theme in enumerate(generators):
         progress("measure", number, len(generators))
         real = held_out[theme].patches(_SAMPLES, size=CODE_PX, rng=np.random.default_rng(6))
         truth = _features(judge, real)
         rows = {}
-        for suffix, themes in ways.items():
-            structure, tiles = _structure(themes, theme, pictures)
+        for suffix, (themes, settings) in ways.items():
+            structure, tiles = _structure(themes, theme, pictures, settings)
             features = _features(judge, tiles)
             taken = _taken(judge, tiles, names.index(theme))
             rows[f"structure_ssim{suffix}"] = (structure, "", "low-passed mosaic by the plate")
@@ -139,10 +148,12 @@ def frechet(a: Tensor, b: Tensor) -> float:
     return float(apart + first.trace() + second.trace() - 2 * values.sqrt().sum())
 
 
-def _structure(themes: Themes, theme: str, pictures: Sequence[np.ndarray]) -> tuple[float, Tensor]:
+def _structure(
+    themes: Themes, theme: str, pictures: Sequence[np.ndarray], settings: MosaicSettings
+) -> tuple[float, Tensor]:
     """SSIM of the low-passed mosaic against the low-passed plate, mean over plates, and the
     patches [N, 3, 32, 32] as they were pasted."""
-    settings = SETTINGS.model_copy(update={"themes": theme})
+    settings = settings.model_copy(update={"themes": theme})
     values, tiles = [], []
     with torch.inference_mode():
         for picture in pictures:

@@ -314,12 +314,14 @@ def _how(trainer: MosaicTrainer) -> tuple[str, ...]:
 
 
 def write_thumb(file: Path, trainer: MosaicTrainer, theme: str) -> None:
-    """Four of the theme's patches as a JPEG of 128×128, at most 10 KB."""
+    """Four patches that the theme makes of the domain's, as a JPEG of 128×128, at most 10 KB."""
     file.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(trainer.training.seed)
-    pictures = trainer.themes[theme].patches(4, size=CODE_PX, rng=rng).to(trainer.device)
+    pictures = trainer.domain.patches(4, size=CODE_PX, rng=rng).to(trainer.device)
+    pictures = pictures - pictures.mean((2, 3), keepdim=True)  # as mid grey: thumbs are small
+    free = trainer.free_elements(4, rng)
     with torch.no_grad():
-        made = finished(trainer, theme)(trainer.encoder(pictures)).cpu()
+        made = finished(trainer, theme)(trainer.encoder(pictures), free).cpu()
     tiles = torch.nn.functional.interpolate(made, size=64, mode="bicubic")
     sheet = torch.cat([torch.cat([tiles[0], tiles[1]], 2), torch.cat([tiles[2], tiles[3]], 2)], 1)
     for quality in (90, 80, 70, 60):
