@@ -48,7 +48,7 @@ class EstimatorTraining(Settings):
     seed: int = Field(default=0, ge=0, description="Seed of weights and samples.")
     width: int = Field(default=16, ge=4, le=128, description="Width of the network.")
     lens_iterations: int = Field(
-        default=3200, ge=1, description="Optimiser steps of the lens reader."
+        default=5000, ge=1, description="Optimiser steps of the lens reader."
     )
     lens_pairs: int = Field(
         default=8, ge=2, description="Pictures in such a step, each with two lenses."
