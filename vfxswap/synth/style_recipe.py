@@ -33,7 +33,14 @@ from vfxswap.synth.style_pictures import (
 from vfxswap.train import classifier as classifying
 from vfxswap.train.classifier import ClassifierTraining
 from vfxswap.train.recipe import read_recipe
-from vfxswap.train.style import StyleData, StyleTrainer, StyleTraining, contents_of, train
+from vfxswap.train.style import (
+    StyleData,
+    StyleTrainer,
+    StyleTraining,
+    contents_of,
+    state_hash,
+    train,
+)
 from vfxswap.train.style_add import AddedStyleTrainer
 from vfxswap.train.style_losses import StyleTarget
 from vfxswap.train.style_media import MEDIA
@@ -253,15 +260,23 @@ def style_data(
 def style_targets(
     recipe: StyleRecipe, folder: Path, work: Path, net: Perceptual, progress: Progress
 ) -> dict[str, StyleTarget]:
-    """Gram matrices by style; drawn pictures are put into `work/pictures` to be looked at."""
-    targets = {}
+    """Gram matrices by style, kept in the work folder for a judge; drawn pictures are put into
+    `work/pictures` to be looked at."""
+    targets, layers = {}, recipe.training.style_layers
+    judge = state_hash(net)[:12]
     for done, (style, files) in enumerate(recipe.styles.items()):
         progress("styles", done, len(recipe.styles))
+        kept = work / "targets" / f"{style}-{judge}.safetensors"
         if files:
-            pictures = [read_picture(folder / file) for file in files]
+            targets[style] = StyleTarget.of([read_picture(folder / f) for f in files], net, layers)
+        elif kept.is_file() and set(grams := load_file(kept)) == set(layers):
+            targets[style] = StyleTarget({name: grams[name] for name in layers})
         else:
             pictures = [_planar(as_net(p)) for p in drawn_pictures(style, work / "pictures")]
-        targets[style] = StyleTarget.of(pictures, net, recipe.training.style_layers)
+            targets[style] = StyleTarget.of(pictures, net, layers)
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(kept) as partial:
+                save_file(dict(targets[style].grams), partial)
     return targets
 
 

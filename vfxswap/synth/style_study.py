@@ -37,7 +37,7 @@ from vfxswap.train.style_add import ADDED_RATE, AddedStyleTrainer
 from vfxswap.train.style_measure import Flow, blend_losses, flow_between, warp_error
 
 SHOT_PERFORMER, SHOT_FRAMES = 7103, 4
-TEMPORAL_WEIGHT = 60.0
+TEMPORAL_WEIGHT = 90.0
 CONTROLS = ("woodcut", "impasto", "pointillism")
 
 
@@ -154,10 +154,10 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="Folder of the model to write.")
-    parser.add_argument("--temporal-steps", type=int, default=120)
+    parser.add_argument("--temporal-steps", type=int, default=60)
     parser.add_argument("--temporal-weight", type=float, default=TEMPORAL_WEIGHT)
-    parser.add_argument("--control-steps", type=int, default=250)
-    parser.add_argument("--added-steps", type=int, default=60)
+    parser.add_argument("--control-steps", type=int, default=104)
+    parser.add_argument("--added-steps", type=int, default=40)
     given = parser.parse_args()
     recipe, folder = load_recipe(given.recipe)
     judge = classifier_of(recipe.classifier)
