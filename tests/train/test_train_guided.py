@@ -173,9 +173,15 @@ def test_the_lens_reader_learns_resumes_and_knows_its_error(tmp_path: Path) -> N
     assert all(torch.equal(first[name], second[name]) for name in first)
     calibrating, measuring = guided_lenses.halves(strips())
     assert calibrating.tolist() == [3] and measuring.tolist() == [4]
+    guided_lenses.calibrate(whole, strips(), calibrating)
     found = guided_lenses.evaluate(whole, strips(), calibrating, seed=2)
     assert found["expected_mean_power"] == pytest.approx(found["mean_power"], rel=0.02, abs=1e-4)
     assert found["guessing_mean_power"] == 0.0  # one sample is its own median
+    guided_lenses.calibrate(whole, strips(), np.array([3, 4]))
+    by_all = whole.log_factor.clone()
+    crossed = guided_lenses.cross_evaluate(whole, strips())
+    assert crossed["guessing_mean_power"] == pytest.approx(1.0)  # powers of 0 and 2 dpt
+    assert torch.equal(whole.log_factor, by_all)
 
 
 def settings(**changes: object) -> GuidedTraining:

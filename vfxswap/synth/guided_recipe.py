@@ -190,10 +190,9 @@ def export_estimator(
     half precision, and writes it with its card, which also says `notes`."""
     _round(net)
     training, held_out = data.split()
-    _, measured = guided_lenses.halves(strips)
     found = guided_estimator.evaluate(net, data, held_out)
-    found |= guided_lenses.evaluate(net.lenses, strips, measured)
-    clean = guided_lenses.evaluate(net.lenses, strips, measured, photographs=0.0)
+    found |= guided_lenses.cross_evaluate(net.lenses, strips)
+    clean = guided_lenses.cross_evaluate(net.lenses, strips, photographs=0.0)
     found |= {f"{name}_clean": clean[name] for name in ("mean_power", "correlation", "slope")}
     units = {"pd": "mm", "guessing_pd": "mm", "angle": "deg", "area_iou": "IoU", "slope": "dpt/dpt",
              "slope_clean": "dpt/dpt", "correlation": "", "correlation_clean": ""}  # fmt: skip
@@ -234,8 +233,8 @@ def export_estimator(
         },
         negative_results=(
             "Measured on crops dressed as in training: exposure, blur, grain, JPEG, and for faces "
-            "objects; lenses on half of the performers held out, by whose other half the mean "
-            "power (a straight line) and expected errors were set right.",
+            "objects; lenses on either half of the performers held out while the other half "
+            "set the mean power (a straight line) and expected errors right; here all of them do.",
             "Trained on renderings alone; no photograph of anybody with glasses was tried.",
             *notes,
         ),

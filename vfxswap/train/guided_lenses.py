@@ -185,8 +185,8 @@ def train_lenses(
 ) -> None:
     """Trains a reader on `data` and keeps checkpoints and log in `folder`; resumes as
     `train_steps` does. Powers are exaggerated at first, and pictures clean: what a lens of -8 dpt
-    does is seen at once, what one of -1 dpt does is not. Then `calibrate` sets it right on half of
-    the performers that are held out. Leaves it in eval mode. Raises JobError,
+    does is seen at once, what one of -1 dpt does is not. Then `calibrate` sets it right on the
+    performers that are held out. Leaves it in eval mode. Raises JobError,
     CancelledError."""
     device = torch.device(device)
     training, held_out = data.split()
@@ -229,12 +229,12 @@ def train_lenses(
         progress=progress,
         stop=stop,
     )
-    calibrate(reader, data, halves(data)[0], device=device)
+    calibrate(reader, data, held_out, device=device)
 
 
 def halves(data: GuidedSet) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of the performers held out, those by whom expected errors are set right and those by whom
-    all is measured; the same ones where there is only one."""
+    """The performers held out in two halves, of which one sets the reader right while the other
+    measures it; all of them twice where there is only one."""
     _, held_out = data.split()
     odd = data.values["identity"][held_out] // HELD_OUT_EVERY % 2 == 1
     if odd.all() or not odd.any():
@@ -281,6 +281,29 @@ def evaluate(
     `correlation` of what is said over truth, the share that is right to 1 dpt and what the
     confidences say that it is; and the error of the surer half (by its own word)."""
     read = _read(reader, data, indices, torch.device(device), seed=seed, photographs=photographs)
+    return _measures(read)
+
+
+def cross_evaluate(
+    reader: LensReader,
+    data: GuidedSet,
+    *,
+    device: torch.device | str = "cpu",
+    photographs: float = PHOTOGRAPHED,
+) -> dict[str, float]:
+    """As `evaluate`, of all performers held out, each half of them read after the other one has
+    set the reader right; which is then set right by all of them."""
+    place = torch.device(device)
+    one, other = halves(data)
+    reads = []
+    for fitted, measured in ((one, other), (other, one)):
+        calibrate(reader, data, fitted, device=place)
+        reads.append(_read(reader, data, measured, place, seed=1, photographs=photographs))
+    calibrate(reader, data, data.split()[1], device=place)
+    return _measures(_Read(*(np.concatenate(parts) for parts in zip(*reads, strict=True))))
+
+
+def _measures(read: _Read) -> dict[str, float]:
     found, truth, expected = (8 * x for x in (read.found, read.truth, read.expected))
     error = np.abs(found - truth)
     guess = np.abs(truth - np.median(truth, axis=0))
