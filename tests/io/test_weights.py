@@ -415,6 +415,7 @@ def test_a_row_names_what_a_list_shows(root: Path) -> None:
         "effect": "swap",
         "personas": ["amber", "basalt", "cedar"],
         "styles": [],
+        "features": [],
         "sha256": stored.card.weights_sha256,
         "card_sha256": card_sha256(stored.card),
         "licence": "Apache-2.0",

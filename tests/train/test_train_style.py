@@ -207,6 +207,12 @@ def test_crops_and_their_counterparts_show_the_same_place(features: Perceptual) 
         assert float(lift.std()) < 2e-3 and abs(float(lift.mean())) < 0.031
 
 
+def test_a_crop_that_does_not_divide_into_windows_is_refused(features: Perceptual) -> None:
+    data = _paired(features, "red", "green")
+    with pytest.raises(JobError, match=r"crop_px 36, windows 4.*a multiple of 8"):
+        StyleTrainer(_training(crop_px=36, windows=4), data, features)
+
+
 @pytest.mark.parametrize("changes", [{}, {"temporal_weight": 5.0}])
 def test_a_resumed_training_on_counterparts_equals_an_unbroken_one(
     features: Perceptual, tmp_path: Path, changes: dict[str, float]

@@ -108,6 +108,18 @@ class StyleData:
         return bool(self.targets) and set(self.targets) <= set(self.drawn)
 
 
+def _check_windows(training: StyleTraining) -> None:
+    """Raises JobError for a crop whose windows do not divide at the deepest layer of style."""
+    stages = [int(name[4]) for name in training.style_layers if name.startswith("relu")]
+    step = training.windows * 2 ** max(0, max(stages, default=1) - 1)
+    if training.crop_px % step:
+        raise JobError(
+            "the crop does not divide into the windows of style",
+            got=f"crop_px {training.crop_px}, windows {training.windows}",
+            wanted=f"a multiple of {step}",
+        )
+
+
 class StyleTrainer:
     """A style network on its way; styles without a target stay bit for bit."""
 
@@ -122,8 +134,8 @@ class StyleTrainer:
     ) -> None:
         """`start` is a network to go on from (its layout counts); else a fresh one.
 
-        Raises JobError when the classifier lacks a layer, contents are too small, or `start` has
-        other styles than the data.
+        Raises JobError when the classifier lacks a layer, contents are too small, the crop does
+        not divide into windows, or `start` has other styles than the data.
         """
         self.training, self.data = training, data
         self.device = torch.device(device)
@@ -141,6 +153,8 @@ class StyleTrainer:
                 got=tuple(data.contents.shape[-2:]),
                 wanted=training.crop_px,
             )
+        if data.paired:
+            _check_windows(training)
         self._start = start
         self.net = self._built(start)
         if not set(data.targets) <= set(self.net.styles):
