@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -44,7 +44,6 @@ def find_views(
     *,
     color: ColorManager,
     device: torch.device,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[list[View], dict[Path, str]]:
     """The views on `plates` from left to right, and what is wrong with those that show none.
     Raises ModelError, ColorError."""
@@ -52,7 +51,7 @@ def find_views(
     finder = cast(LandmarkFinder, load_net(stored.card, stored.folder, device=device))
     views: list[View] = []
     wrong: dict[Path, str] = {}
-    for done, plate in enumerate(plates):
+    for plate in plates:
         try:
             frame = read_reference(plate, color=color, finder=finder, device=device)
         except (JobError, PlateError) as error:
@@ -61,7 +60,6 @@ def find_views(
             face = frame.faces[0]
             angles = head_pose(face.points, pixel_aspect=frame.pixel_aspect).angles_deg
             views.append(View(plate, face, *angles))
-        progress(done + 1)
     return sorted(views, key=lambda view: view.yaw_deg), wrong
 
 

@@ -124,9 +124,10 @@ class Shelf:
         if name not in self._given:
             net = self.nets.load(stored, personas, device=self._device)
             # Anew for every render: an accelerated network remembers that memory ran out.
-            space = stored.card.primaries
-            self._color = self._color or (ColorManager() if space else None)
-            matrix = self._color.matrix_to(space) if self._color and space else None
+            matrix = None
+            if space := stored.card.primaries:
+                self._color = self._color or ColorManager()
+                matrix = self._color.matrix_to(space)
             accelerated_net = accelerated(net, precision=self.precision)
             self._given[name] = LoadedNet(stored.card, accelerated_net, matrix)
             self.used[name] = stored

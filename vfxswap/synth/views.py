@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,6 @@ def render_views(
     folder: Path,
     *,
     size: int = SIZE,
-    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> tuple[Path, ...]:
     """Writes performer `name` (see `identity.persona`) at rest, the head turned by each yaw to the
     picture's right, to `folder`/NAME_yaw+20.exr: scene-linear half EXR of Rec.709 primaries, `size`
@@ -38,7 +37,7 @@ def render_views(
     background = 0.5 * np.minimum(random_background(np.random.default_rng([31]), size, size), 1)
     rig, written = studio_rig(), []
     folder.mkdir(parents=True, exist_ok=True)
-    for done, yaw_deg in enumerate(yaws_deg):
+    for yaw_deg in yaws_deg:
         state = State().posed(float(np.radians(yaw_deg)), 0.0, 0.0)
         middle = pose(performer, state).landmarks[:68].mean(0)
         camera = portrait_camera(middle, size=(size, size), height_m=0.34, distance_m=1.2)
@@ -53,5 +52,4 @@ def render_views(
         path = folder / f"{name}_yaw{yaw_deg:+g}.exr"
         write_image(path, Image(parts=(part,), rgb_names=("R", "G", "B"), color_space=SPACE))
         written.append(path)
-        progress(done + 1, len(yaws_deg))
     return tuple(written)

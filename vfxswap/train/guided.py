@@ -23,7 +23,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vfxswap import color
-from vfxswap.errors import JobError
 from vfxswap.nets.guided import (
     Guided,
     GuidedJudge,
@@ -93,8 +92,6 @@ def run(
     `train_steps` does. Returns the pair in eval mode. Raises JobError, CancelledError."""
     device = torch.device(device)
     training, held_out = data.split()
-    if not len(training) or not len(held_out):
-        raise JobError("too few performers to hold some out", got=len(data))
     nets = fresh(settings).to(device)
     optimiser = torch.optim.AdamW(nets.parameters(), lr=settings.rate, weight_decay=1e-4)
 

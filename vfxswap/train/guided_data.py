@@ -89,8 +89,11 @@ class GuidedSet:
         return found
 
     def split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Indices to train on and indices held out, with no performer in both."""
+        """Indices to train on and indices held out, with no performer in both. Raises JobError when
+        either would be empty."""
         held_out = self.values["identity"] % HELD_OUT_EVERY == 0
+        if held_out.all() or not held_out.any():
+            raise JobError("too few performers to hold some out", got=len(self))
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

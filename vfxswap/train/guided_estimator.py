@@ -16,7 +16,6 @@ from pydantic import Field
 from torch import Tensor
 
 from vfxswap.color import to_net
-from vfxswap.errors import JobError
 from vfxswap.image import Pixels
 from vfxswap.nets.guided_estimator import (
     FACE_SIZE,
@@ -91,8 +90,6 @@ def train_face(
     as `train_steps` does. Leaves the network in eval mode. Raises JobError, CancelledError."""
     device = torch.device(device)
     training, held_out = data.split()
-    if not len(training) or not len(held_out):
-        raise JobError("too few performers to hold some out", got=len(data))
     net.to(device)
     learning = [p for n, p in net.named_parameters() if not n.startswith("lenses.")]
     optimiser = torch.optim.AdamW(learning, lr=settings.rate, weight_decay=1e-3)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vfxswap.color import to_net
-from vfxswap.errors import JobError
 from vfxswap.image import Pixels
 from vfxswap.nets.guided_lenses import POWERS, LensReader
 from vfxswap.nets.guided_vector import lenses
@@ -186,12 +185,9 @@ def train_lenses(
     """Trains a reader on `data` and keeps checkpoints and log in `folder`; resumes as
     `train_steps` does. Powers are exaggerated at first, and pictures clean: what a lens of -8 dpt
     does is seen at once, what one of -1 dpt does is not. Then `calibrate` sets it right on the
-    performers that are held out. Leaves it in eval mode. Raises JobError,
-    CancelledError."""
+    performers that are held out. Leaves it in eval mode. Raises JobError, CancelledError."""
     device = torch.device(device)
     training, held_out = data.split()
-    if not len(training) or not len(held_out):
-        raise JobError("too few performers to hold some out", got=len(data))
     reader.to(device)
     optimiser = torch.optim.AdamW(reader.parameters(), lr=settings.lens_rate, weight_decay=1e-3)
 
