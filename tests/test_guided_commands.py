@@ -138,13 +138,13 @@ def test_a_folder_is_corrected_picture_by_picture_and_says_what_it_touched(shot:
 
 
 @pytest.mark.slow
-def test_views_get_the_same_glasses_from_left_to_right_with_a_sheet_and_a_report(
+def test_angles_get_the_same_glasses_from_left_to_right_with_a_sheet_and_a_report(
     shot: Shot,
 ) -> None:
     wish = ("--set", "frames=1", "--set", "sphere=-5", "--threads", "1")
-    done = shot.run("guided", "synth:amber", "--angles=25,-25", "-o", "views", *wish, **FINDS)
+    done = shot.run("guided", "synth:amber", "--angles=25,-25", "-o", "angles", *wish, **FINDS)
     assert done.returncode == 0, done.stderr
-    rows = json.loads((shot.folder / "views/views.json").read_text())
+    rows = json.loads((shot.folder / "angles/angles.json").read_text())
     assert [row["plate"] for row in rows] == ["amber_yaw-25.exr", "amber_yaw+25.exr"]
     for row, yaw in zip(rows, (-25, 25), strict=True):
         assert row["touched"] and row["yaw_deg"] == pytest.approx(yaw, abs=8)
@@ -154,14 +154,14 @@ def test_views_get_the_same_glasses_from_left_to_right_with_a_sheet_and_a_report
             for name, pixels in part.channels.items()
         }
         assert channels["guided_frames.alpha"].max() > 0.99
-    sheet = read_image(shot.folder / "views/views.png").rgb()
+    sheet = read_image(shot.folder / "angles/angles.png").rgb()
     assert sheet.shape[1] > 640 and sheet.std() > 0.05
     # The same pictures again as an album, of which the one nearest to an angle is taken.
-    album = shot.folder / "views/plates"
-    (album / "empty.png").write_bytes((shot.folder / "views/views.png").read_bytes()[:10])
+    album = shot.folder / "angles/plates"
+    (album / "empty.png").write_bytes((shot.folder / "angles/angles.png").read_bytes()[:10])
     done = shot.run("guided", str(album), "--angles=20", "-o", "right", *wish, **FINDS)
     assert done.returncode == 1  # the broken one
-    rows = json.loads((shot.folder / "right/views.json").read_text())
+    rows = json.loads((shot.folder / "right/angles.json").read_text())
     assert [row["plate"] for row in rows] == ["amber_yaw+25.exr", "empty.png"]
     assert rows[0]["result"] == "01_amber_yaw+25.exr" and "error" in rows[1]
 
@@ -173,10 +173,10 @@ def test_views_get_the_same_glasses_from_left_to_right_with_a_sheet_and_a_report
         ("synth:amber", ("--angles=-75",), "a yaw is out of range (got -75; wanted -60 to 60 deg"),
         ("synth:nobody", ("--angles=0",), "unknown performer (got nobody"),
         ("plates", ("--angles=left",), "angles are no numbers (got left; wanted all, or -30,0,30"),
-        ("p.exr", ("--angles=0",), "views are a folder of pictures or a synthetic performer"),
+        ("p.exr", ("--angles=0",), "angles are a folder of pictures or a synthetic performer"),
     ],
 )
-def test_views_that_cannot_be_are_refused(
+def test_angles_that_cannot_be_are_refused(
     shot: Shot, plate: str, wish: tuple[str, ...], said: str
 ) -> None:
     one_sentence(shot.run("guided", plate, *wish, "-o", "refused"), 2, said)

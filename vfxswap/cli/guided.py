@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vfxswap.cli import run
+from vfxswap.cli.guided_angles import change_angles
+from vfxswap.cli.guided_pictures import changed, folder_of_output, job_of, plates_in
 from vfxswap.cli.progress import Dialect, steps
-from vfxswap.errors import JobError, VfxSwapError
 
 if TYPE_CHECKING:
     from vfxswap.effects.guided_estimate import FaceEstimate
-    from vfxswap.job import Job
-
-PICTURES = frozenset((".exr", ".tif", ".tiff", ".png", ".dpx", ".jpg", ".jpeg"))
-"""What of a folder is taken for a picture."""
 
 
 def options() -> list[inspect.Parameter]:
@@ -62,10 +59,10 @@ def options() -> list[inspect.Parameter]:
             str,
             typer.Option(
                 "--angles",
-                help="Camera-angle variants: the same glasses and light on a set of views. PLATE "
+                help="Camera-angle variants: the same glasses and light from several angles. PLATE "
                 "is a folder with pictures of one performer, all of them or the nearest to each "
                 "yaw, or synth:NAME, a synthetic performer rendered at each yaw. Writes results "
-                "from left to right, views.png and views.json into -o FOLDER.",
+                "from left to right, angles.png and angles.json into -o FOLDER.",
                 metavar="all|DEG,DEG",
                 show_default=False,
             ),
@@ -76,7 +73,7 @@ def options() -> list[inspect.Parameter]:
 
 def handled(settings: dict[str, Any], given: dict[str, Any]) -> bool:
     """Takes `set`, `estimate` and `angles` out of what was `given`; the named settings join
-    `settings`. True when the command has done its work: an estimate, views, or a folder."""
+    `settings`. True when the command has done its work: an estimate, angles, or a folder."""
     from vfxswap.effects.guided_settings import read_sets
 
     for name, value in read_sets(given.pop("set") or []).items():
@@ -88,9 +85,7 @@ def handled(settings: dict[str, Any], given: dict[str, Any]) -> bool:
         _estimate(stated, given)
         return True
     if angles:
-        from vfxswap.cli.guided_views import change_views
-
-        raise typer.Exit(change_views(angles, stated, given))
+        raise typer.Exit(change_angles(angles, stated, given))
     if folder.is_dir():
         raise typer.Exit(_correct_folder(folder, stated, given))
     return False
@@ -151,7 +146,7 @@ def _estimates(
     from vfxswap.render.report import silent
 
     with tempfile.TemporaryDirectory() as work:
-        job = _job(plate, Path(work) / "estimate.####.exr", settings, given)
+        job = job_of(plate, Path(work) / "estimate.####.exr", settings, given)
         with torch_threads(given["threads"]), torch.inference_mode():
             plan = open_job(job, device=pick_device(given["device"]))
             plan, _ = prepare(plan, progress=silent, cancel=threading.Event())
@@ -173,96 +168,6 @@ def _correct_folder(folder: Path, settings: Mapping[str, Any], given: dict[str, 
     typer.echo(f"{touched} of {len(rows)} pictures touched")
     write_atomically(out / "touched.json", (json_module.dumps(rows, indent=2) + "\n").encode())
     return int(any("error" in row for row in rows))
-
-
-def folder_of_output(given: Mapping[str, Any]) -> Path:
-    """Where several pictures go. Raises JobError for the name of a file."""
-    out = Path(given["output"])
-    if out.suffix:
-        raise JobError("several pictures go into a folder", got=out, wanted="-o FOLDER")
-    return out
-
-
-def changed(
-    plate: Path, target: Path, settings: Mapping[str, Any], given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """One picture by a job of its own; says and returns what came of it: `plate`, `touched`,
-    `notes`, or an `error`. Raises errors of the job, not of the picture."""
-    from vfxswap.render import render
-    from vfxswap.render.report import silent
-
-    row: dict[str, Any] = {"plate": plate.name, "touched": False}
-    try:
-        report = render(
-            _job(plate, target, settings, given),
-            device=given["device"],
-            precision=given["precision"].value,
-            threads=given["threads"],
-            overwrite=given["overwrite"],
-            progress=silent,
-        )
-    except VfxSwapError as error:
-        if error.exit_code != 1:
-            raise
-        row["error"] = str(error)
-    else:
-        row["notes"] = [note for _, _, note in report.notes]
-        row["touched"] = any(_touched(written.path) for written in report.written)
-        if report.failed:
-            row["error"] = str(report.failed[0].error)
-    said = "touched" if row["touched"] else "left as it is"
-    notes = "".join(f"; {note}" for note in row.get("notes", []))
-    typer.echo(f"{plate.name}: {row.get('error', said)}{notes}")
-    return row
-
-
-def _touched(result: Path) -> bool:
-    """Whether a result's matte is above 0 anywhere."""
-    from vfxswap.io.exr import read_image
-
-    image = read_image(result)
-    return any(
-        channel.any()
-        for part in image.parts
-        for name, channel in part.channels.items()
-        if name == "guided_matte.red"
-    )
-
-
-def plates_in(place: Path) -> list[Path]:
-    """The pictures of a folder by name, or the file or sequence itself. Raises JobError for a
-    folder without any."""
-    if not place.is_dir():
-        return [place]
-    found = sorted(p for p in place.iterdir() if p.suffix.lower() in PICTURES)
-    if not found:
-        raise JobError(
-            "the folder holds no pictures", wanted=", ".join(sorted(PICTURES)), file=place
-        )
-    return found
-
-
-def _job(plate: Path, target: Path, settings: Mapping[str, Any], given: Mapping[str, Any]) -> Job:
-    from vfxswap.job import Job
-    from vfxswap.settings import validated
-
-    data = {
-        "plate": {
-            "pattern": str(plate),
-            "color_space": given["color_space"],
-            "part": given["part"],
-            "layer": given["layer"],
-        },
-        "frames": given["frames"],
-        "views": run.words(given["views"]),
-        "show": given["show"],
-        "effects": [{"effect": "guided", "settings": dict(settings)}],
-        "color": {"config": given["ocio"], "working": given["working_space"]},
-        "tracks": given["tracks"],
-        "revocations": given["revocations"],
-        "output": {"pattern": str(target)},
-    }
-    return validated(Job, data).resolved(Path.cwd())
 
 
 def bench(

@@ -22,7 +22,7 @@ from vfxswap.synth.shot import SPACE
 SIZE = 768
 
 
-def render_views(
+def render_angles(
     name: str,
     yaws_deg: Sequence[float],
     folder: Path,

@@ -1,4 +1,4 @@
-"""Pictures of one performer by how the head is turned, and a sheet of them."""
+"""Pictures of one performer by the angle that the head is seen from, and a sheet of them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS: Final = 5
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Angle:
     """A picture, its largest face, and how its head is turned: to the picture's right, down and
     clockwise, in degrees."""
 
@@ -39,17 +39,17 @@ class View:
     roll_deg: float
 
 
-def find_views(
+def find_angles(
     plates: Iterable[Path],
     *,
     color: ColorManager,
     device: torch.device,
-) -> tuple[list[View], dict[Path, str]]:
-    """The views on `plates` from left to right, and what is wrong with those that show none.
+) -> tuple[list[Angle], dict[Path, str]]:
+    """The angles on `plates` from left to right, and what is wrong with those that show none.
     Raises ModelError, ColorError."""
     stored = model_of_stage("landmarks")
     finder = cast(LandmarkFinder, load_net(stored.card, stored.folder, device=device))
-    views: list[View] = []
+    angles: list[Angle] = []
     wrong: dict[Path, str] = {}
     for plate in plates:
         try:
@@ -58,32 +58,32 @@ def find_views(
             wrong[plate] = str(error)
         else:
             face = frame.faces[0]
-            angles = head_pose(face.points, pixel_aspect=frame.pixel_aspect).angles_deg
-            views.append(View(plate, face, *angles))
-    return sorted(views, key=lambda view: view.yaw_deg), wrong
+            turn = head_pose(face.points, pixel_aspect=frame.pixel_aspect).angles_deg
+            angles.append(Angle(plate, face, *turn))
+    return sorted(angles, key=lambda angle: angle.yaw_deg), wrong
 
 
-def nearest_views(views: Sequence[View], yaws_deg: Sequence[float]) -> list[View]:
-    """For each yaw the view that is nearest to it, each view once, from left to right."""
-    chosen: list[View] = []
+def nearest_angles(angles: Sequence[Angle], yaws_deg: Sequence[float]) -> list[Angle]:
+    """For each yaw the angle that is nearest to it, each angle once, from left to right."""
+    chosen: list[Angle] = []
     for yaw in sorted(yaws_deg):
-        left = [view for view in views if view not in chosen]
+        left = [angle for angle in angles if angle not in chosen]
         if left:
-            chosen.append(min(left, key=lambda view: abs(view.yaw_deg - yaw)))
-    return sorted(chosen, key=lambda view: view.yaw_deg)
+            chosen.append(min(left, key=lambda angle: abs(angle.yaw_deg - yaw)))
+    return sorted(chosen, key=lambda angle: angle.yaw_deg)
 
 
-def views_sheet(
-    views: Sequence[tuple[View, Path]], *, color: ColorManager, cell_px: int = CELL_PX
+def angles_sheet(
+    angles: Sequence[tuple[Angle, Path]], *, color: ColorManager, cell_px: int = CELL_PX
 ) -> Pixels:
-    """Faces of results, display-referred [H, W, 3]: of each view the square around its face on
+    """Faces of results, display-referred [H, W, 3]: of each angle the square around its face on
     the picture that was made of it, above its angles. Raises PlateError, ColorError, ValueError
-    without views."""
+    without angles."""
     cells = []
-    for view, made in views:
+    for angle, made in angles:
         frame = working_frame(read_image(made), made, color=color)
-        crop = Alignment.of(view.face, frame.rgb, frame, size=cell_px, device=torch.device("cpu"))
+        crop = Alignment.of(angle.face, frame.rgb, frame, size=cell_px, device=torch.device("cpu"))
         assert crop is not None  # the face was found on this window
         cell = color.to_display(to_pixels(from_net(crop.target)))
-        cells.append((f"{view.plate.stem}  yaw {view.yaw_deg:+.0f}", cell))
+        cells.append((f"{angle.plate.stem}  yaw {angle.yaw_deg:+.0f}", cell))
     return contact_sheet(cells, columns=min(COLUMNS, len(cells)))

@@ -1,4 +1,4 @@
-"""`vfxswap guided … --angles`: the same glasses and light on a set of views of one performer."""
+"""`vfxswap guided … --angles`: the same glasses and light on a set of found of one performer."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ from typing import Any
 
 import typer
 
-from vfxswap.cli.guided import changed, folder_of_output, plates_in
+from vfxswap.cli.guided_pictures import changed, folder_of_output, plates_in
 from vfxswap.errors import JobError
 
 SYNTHETIC = "synth:"
 EVERY = "all"
 
 
-def change_views(angles: str, settings: Mapping[str, Any], given: Mapping[str, Any]) -> int:
-    """Changes the views that `angles` ask for, from left to right; writes them as NN_NAME.exr, a
-    contact sheet `views.png` and a report `views.json`. Gives the exit code: 1 when a picture
+def change_angles(angles: str, settings: Mapping[str, Any], given: Mapping[str, Any]) -> int:
+    """Changes the pictures that `angles` ask for, from left to right; writes them as NN_NAME.exr, a
+    contact sheet `angles.png` and a report `angles.json`. Gives the exit code: 1 when a picture
     shows no face or failed. Raises JobError and what rendering raises."""
+    from vfxswap.angles import Angle, angles_sheet, find_angles, nearest_angles
     from vfxswap.color import ColorManager
     from vfxswap.files import write_atomically
     from vfxswap.io.exr import write_png
     from vfxswap.render.device import pick_device
-    from vfxswap.views import View, find_views, nearest_views, views_sheet
 
     if given["tracks"]:
-        raise JobError("views are tracked one by one", got=f"--tracks {given['tracks']}")
+        raise JobError("angles are tracked one by one", got=f"--tracks {given['tracks']}")
     out = folder_of_output(given)
     yaws = None if angles.strip() == EVERY else yaws_of(angles)
     color = ColorManager(given["ocio"] or None)
-    views, wrong = find_views(
+    found, wrong = find_angles(
         _plates(str(given["plate"]), yaws, out), color=color, device=pick_device(given["device"])
     )
     if yaws is not None:
-        views = nearest_views(views, yaws)
-    if not views:
+        found = nearest_angles(found, yaws)
+    if not found:
         raise JobError("no picture shows a face", file=given["plate"])
     rows: list[dict[str, Any]] = []
-    made: list[tuple[View, Path]] = []
-    for place, view in enumerate(views, 1):
-        target = out / f"{place:02d}_{view.plate.stem}.exr"
-        row = changed(view.plate, target, settings, given)
-        angle = {"yaw_deg": view.yaw_deg, "pitch_deg": view.pitch_deg, "roll_deg": view.roll_deg}
-        rows.append({**row, "result": target.name, **{k: round(v, 2) for k, v in angle.items()}})
+    made: list[tuple[Angle, Path]] = []
+    for place, angle in enumerate(found, 1):
+        target = out / f"{place:02d}_{angle.plate.stem}.exr"
+        row = changed(angle.plate, target, settings, given)
+        turn = {"yaw_deg": angle.yaw_deg, "pitch_deg": angle.pitch_deg, "roll_deg": angle.roll_deg}
+        rows.append({**row, "result": target.name, **{k: round(v, 2) for k, v in turn.items()}})
         if "error" not in row:
-            made.append((view, target))
+            made.append((angle, target))
     rows += [{"plate": plate.name, "touched": False, "error": why} for plate, why in wrong.items()]
     for why in wrong.values():
         typer.echo(why)
     if made:
-        write_png(out / "views.png", views_sheet(made, color=color))
-    write_atomically(out / "views.json", (json.dumps(rows, indent=2) + "\n").encode())
-    typer.echo(f"{len(made)} views, yaw {views[0].yaw_deg:+.0f} to {views[-1].yaw_deg:+.0f} deg")
+        write_png(out / "angles.png", angles_sheet(made, color=color))
+    write_atomically(out / "angles.json", (json.dumps(rows, indent=2) + "\n").encode())
+    typer.echo(f"{len(made)} angles, yaw {found[0].yaw_deg:+.0f} to {found[-1].yaw_deg:+.0f} deg")
     return int(any("error" in row for row in rows))
 
 
@@ -72,13 +72,13 @@ def _plates(plate: str, yaws: list[float] | None, out: Path) -> list[Path]:
     if not plate.startswith(SYNTHETIC):
         if not Path(plate).is_dir():
             raise JobError(
-                "views are a folder of pictures or a synthetic performer", got=plate,
+                "angles are a folder of pictures or a synthetic performer", got=plate,
                 wanted=f"FOLDER or {SYNTHETIC}amber",
             )  # fmt: skip
         return plates_in(Path(plate))
     if yaws is None:
         raise JobError("a synthetic performer is rendered at given angles", got=EVERY,
                        wanted="--angles=-30,0,30")  # fmt: skip
-    from vfxswap.synth.views import render_views
+    from vfxswap.synth.angles import render_angles
 
-    return list(render_views(plate.removeprefix(SYNTHETIC), yaws, out / "plates"))
+    return list(render_angles(plate.removeprefix(SYNTHETIC), yaws, out / "plates"))
