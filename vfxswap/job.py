@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from vfxswap.errors import JobError
 from vfxswap.files import write_atomically
@@ -63,6 +63,18 @@ class EffectSpec(Settings):
     mattes: dict[str, MatteSource] = Field(
         default_factory=dict, description="Role (holdout, garbage or the effect's own) → matte."
     )
+    spaces: dict[str, str] = Field(
+        default_factory=dict,
+        description="Colour space of the picture that a setting names, by setting, as in "
+        '{"reference": "ACEScg"}; without it the file\'s own word, then file rules.',
+    )
+
+    @model_validator(mode="after")
+    def _spaces_of_pictures(self) -> Self:
+        for name in self.spaces:
+            if name not in FILE_SETTINGS:
+                raise ValueError(f"spaces names {name}, wanted a setting that names a picture")
+        return self
 
 
 class Tracking(Settings):

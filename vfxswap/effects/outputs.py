@@ -1,4 +1,4 @@
-"""What each effect gives and takes beside the plate: layers, and input mattes by role.
+"""What each effect gives and takes beside the plate: layers, input mattes by role, and stills.
 
 Hosts generate sockets and layers from these tables, so they load no network.
 """
@@ -38,6 +38,16 @@ class MatteSpec:
 
     role: str
     help: str
+
+
+@dataclass(frozen=True)
+class PictureSpec:
+    """A still that a setting names; hosts may make an input of it. `card`: who is on it is told by
+    a card beside its file, as ref.card.toml beside ref.exr."""
+
+    setting: str
+    help: str
+    card: bool = False
 
 
 SWAP_FACE = LayerSpec("swap_face", RGBA, "color", "The unmerged face in plate position.", True)
@@ -122,6 +132,15 @@ MATTES: dict[str, tuple[MatteSpec, ...]] = {
     "features": (HOLDOUT, GARBAGE),
 }
 """By effect; the first is a host's main matte input."""
+
+PICTURES: dict[str, tuple[PictureSpec, ...]] = {
+    "guided": (
+        PictureSpec("frames_picture", "Frames of glasses from the front, with alpha."),
+        PictureSpec("clean_plate", "What is behind the performer, of the plate's size."),
+    ),
+    "features": (PictureSpec("reference", "The face that features are taken from.", card=True),),
+}
+"""By effect."""
 
 PREPARED_MATTES: dict[str, tuple[str, ...]] = {"mosaic": tuple(m.role for m in MOSAIC_DRIFTS)}
 """By effect: roles that it looks at while it prepares a shot; others are read frame by frame."""

@@ -35,6 +35,7 @@ from vfxswap.render.plan import (
     color_manager,
     identity_of,
     opened_files,
+    picture_spaces,
     read_plate,
 )
 from vfxswap.render.tracking import IDENTITY, STAGE
@@ -144,8 +145,10 @@ class _Checker:
             settings = settings_at_keys(spec.settings, effect.settings_type)
             named = [name for each in settings for name in effect.likenesses(each)]
             if all(is_picture(name) for name in named):
-                color = self._try(color_manager, self._job) if named else None
-                self._try(effect.load, settings, Shelf(cpu, color=color), cpu)
+                wanted = named or spec.spaces
+                color = self._try(color_manager, self._job) if wanted else None
+                spaces = self._try(picture_spaces, self._job)
+                self._try(effect.load, settings, Shelf(cpu, color=color, spaces=spaces), cpu)
 
     def _keys(
         self, effects: Iterable[tuple[type[Effect], EffectSpec]], frames: tuple[int, ...]

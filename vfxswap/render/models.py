@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import cast
 
 import torch
@@ -69,9 +69,11 @@ class Shelf:
         precision: Precision = "half",
         nets: Nets | None = None,
         color: ColorManager | None = None,
+        spaces: Mapping[str, str] | None = None,
     ) -> None:
         """`nets` are those kept from earlier renders; `color` is how reference pictures are read,
-        unless by $OCIO or the built-in config."""
+        unless by $OCIO or the built-in config; `spaces` are their colour spaces, by path, where
+        the job states them."""
         self.nets = nets or Nets()
         self._device = device
         self.precision: Precision = precision
@@ -82,6 +84,7 @@ class Shelf:
         self.pictures: dict[str, str] = {}
         """SHA-256 of every reference picture given out, by its path."""
         self._color = color
+        self._spaces = spaces or {}
 
     def for_persona(self, persona: str) -> LoadedNet:
         """The comb that has this persona. Raises ModelError."""
@@ -102,7 +105,7 @@ class Shelf:
     def picture(self, file: str) -> Pixels:
         """A still, [H, W, 4] in the working space, premultiplied. Raises PlateError, ColorError."""
         self._color = self._color or ColorManager()
-        pixels = read_still(file, color=self._color)
+        pixels = read_still(file, color=self._color, space=self._spaces.get(file, ""))
         self.pictures[file] = picture_sha256(file)
         return pixels
 
@@ -115,7 +118,13 @@ class Shelf:
         # As when tracking: not accelerated, and not one of the models that make the pixels.
         found = self.nets.load(model_of_stage("landmarks"), None, device=self._device)
         finder = cast(LandmarkFinder, found)
-        frame = read_reference(picture, color=self._color, finder=finder, device=self._device)
+        frame = read_reference(
+            picture,
+            color=self._color,
+            finder=finder,
+            device=self._device,
+            space=self._spaces.get(picture, ""),
+        )
         self.pictures[picture] = picture_sha256(picture)
         return frame
 

@@ -168,6 +168,7 @@ def _asked(plan: Plan, tracks: Tracks | None, unit: Unit) -> dict[str, Any]:
                 "personas": [p.id for p in personas],
                 "consents": [consent_id(p) for p in personas],
                 "synthetic": all(p.synthetic for p in personas),
+                **({"spaces": step.spec.spaces} if step.spec.spaces else {}),
             }
         )
     models = [

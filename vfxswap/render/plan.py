@@ -137,6 +137,7 @@ def open_job(
         precision=precision,
         nets=nets,
         color=manager,
+        spaces=picture_spaces(job),
     )
     steps = tuple(
         Step(
@@ -166,6 +167,20 @@ def hashes_of_files(plan: Plan, settings: Mapping[str, Any]) -> dict[str, str]:
     named = {name: str(settings.get(name) or "") for name in FILE_SETTINGS}
     known = plan.shelf.pictures
     return {n: known.get(path) or picture_sha256(path) for n, path in named.items() if path}
+
+
+def picture_spaces(job: Job) -> dict[str, str]:
+    """Colour spaces that the job states, by the path of the picture. Raises JobError for a picture
+    in two spaces."""
+    found: dict[str, str] = {}
+    for spec in job.effects:
+        for name, space in spec.spaces.items():
+            path = str(spec.settings.get(name) or "")
+            if path and found.setdefault(path, space) != space:
+                raise JobError(
+                    "picture in two colour spaces", got=f"{found[path]} and {space}", file=path
+                )
+    return found
 
 
 def chosen_frames(known: Sequence[int], wanted: Sequence[int] | None) -> Sequence[int]:

@@ -239,6 +239,7 @@ def _key(plan: Plan, step: Step, tracks: Tracks | None) -> str:
         "settings": {**step.spec.settings, **hashes_of_files(plan, step.spec.settings)},
         "models": {name: m.card.weights_sha256 for name, m in plan.shelf.used.items()},
         "precision": plan.shelf.precision,
+        "spaces": step.spec.spaces,
         "seed": job.seed,
         "plate": _state(plan, ""),
         "picture": [job.plate.part, job.plate.layer, job.plate.color_space],

@@ -72,13 +72,15 @@ def read_reference(
     color: ColorManager,
     finder: LandmarkFinder,
     device: torch.device,
+    space: str = "",
 ) -> Frame:
-    """A still as a frame whose only face is the largest on it.
+    """A still as a frame whose only face is the largest on it; `space` is its colour space, where
+    the job says so.
 
     Raises JobError when it shows no face, PlateError when it cannot be read, ColorError.
     """
     image = read_image(picture)
-    frame = working_frame(image, picture, color=color)
+    frame = working_frame(image, picture, color=color, space=space)
     face = largest_face(frame, finder=finder, device=device)
     if face is None:
         raise JobError("the reference shows no face", file=picture)
@@ -93,26 +95,38 @@ def read_reference(
     )
 
 
-def read_still(picture: str | os.PathLike[str], *, color: ColorManager) -> Pixels:
-    """A picture as [H, W, 4] over its data window in the working space, premultiplied; alpha is 1
-    where it has none. Raises PlateError, ColorError."""
+def read_still(picture: str | os.PathLike[str], *, color: ColorManager, space: str = "") -> Pixels:
+    """A picture as [H, W, 4] over its display window in the working space, premultiplied; alpha is
+    1 where it has none, and 0 where no pixel is stored. `space` is its colour space, where the job
+    says so. Raises PlateError, ColorError."""
     image = read_image(picture)
-    frame = working_frame(image, picture, color=color)
+    frame = working_frame(image, picture, color=color, space=space)
     if image.alpha_name is None:
         alpha = np.ones(frame.rgb.shape[:2], np.float32)
     else:
         stored = image.part.channels[image.alpha_name]
         scale = np.iinfo(stored.dtype).max if stored.dtype.kind == "u" else 1
         alpha = np.clip(stored.astype(np.float32) / np.float32(scale), 0, 1)
-    return np.concatenate([frame.rgb, alpha[..., None]], -1)
+    stored_pixels = np.concatenate([frame.rgb, alpha[..., None]], -1)
+    window = frame.display_window
+    seen = np.zeros((window.height, window.width, 4), np.float32)
+    both = window.intersection(frame.data_window)
+    seen[both.slices_in(window)] = stored_pixels[both.slices_in(frame.data_window)]
+    return seen
 
 
 def working_frame(
-    image: Image, path: str | os.PathLike[str], *, color: ColorManager, number: int = 1
+    image: Image,
+    path: str | os.PathLike[str],
+    *,
+    color: ColorManager,
+    number: int = 1,
+    space: str = "",
 ) -> Frame:
-    """A picture in the working space, without faces. Raises PlateError, ColorError."""
+    """A picture in the working space, without faces; `space` is its colour space, empty for what
+    the file says. Raises PlateError, ColorError."""
     part = image.part
-    rgb = color.to_working(image.rgb(), color.resolve(image, Path(path), None).space)
+    rgb = color.to_working(image.rgb(), color.resolve(image, Path(path), space or None).space)
     if not np.isfinite(rgb).any():
         raise PlateError("the picture holds no finite pixel", file=path)
     window = part.data_window
