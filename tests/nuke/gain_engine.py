@@ -41,6 +41,7 @@ def row() -> dict[str, Any]:
             {"name": "gain_matte", "channels": ["red"], "kind": "matte", "help": "Where it is."},
         ],
         "mattes": [{"role": "holdout", "help": "Stays in front of the result."}],
+        "pictures": [],
     }  # fmt: skip
 
 

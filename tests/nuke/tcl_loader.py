@@ -44,6 +44,8 @@ class UserKnob:
     options: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
     flags: tuple[str, ...] = ()
+    group: int = 0
+    """Of a tab: 1 begins a group of knobs, -1 ends it."""
 
 
 @dataclass(eq=False)
@@ -227,7 +229,7 @@ def _user_knob(words: tuple[str, ...]) -> UserKnob:
         elif word == "R" and len(rest) > 1:
             changes["limits"] = (float(rest.pop(0)), float(rest.pop(0)))
         elif word == "n" and rest:
-            rest.pop(0)
+            changes["group"] = int(rest.pop(0))
         else:
             raise ScriptError(f"user knob {knob.name}: {word!r} is not understood")
     return UserKnob(knob.kind, knob.name, flags=tuple(flags), **changes)  # type: ignore[arg-type]

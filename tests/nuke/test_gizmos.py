@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import vfxswap_nuke
 from draw_graph import sheet
 from fake_nuke import FakeNuke, Group, Node
 from fake_nuke.classes import CLASSES, COMMON, USER_KNOBS
@@ -35,6 +36,8 @@ MADE_UP: dict[str, Any] = {
          "keyframes": False},
         {"name": "table", "type": "object", "default": {"a": 1}, "help": "Four.",
          "keyframes": False},
+        {"name": "still", "type": "string", "default": "", "help": "Nine.", "file": True,
+         "keyframes": False},
         {"name": "depth_m", "type": "number", "default": 0.25, "unit": "m", "help": "Five.",
          "keyframes": True},
     ],
@@ -43,7 +46,7 @@ MADE_UP: dict[str, Any] = {
          "help": "Six.", "premultiplied": True},
     ],
     "mattes": [{"role": "area", "help": "Seven."}],
-    "reference": {"setting": "names", "help": "Eight."},
+    "pictures": [{"setting": "still", "help": "Eight.", "card": True}],
 }  # fmt: skip
 
 
@@ -94,6 +97,7 @@ def test_every_setting_is_a_knob_with_its_default_range_unit_and_help(
     for setting in effect["settings"]:
         knob = knobs["vfx_" + setting["name"]]
         wanted = 4 if "enum" in setting else kinds[setting["type"]]
+        wanted = 2 if setting.get("file") else wanted
         assert knob.kind == wanted, setting
         assert knob.tip.startswith(setting["help"])
         if "unit" in setting:
@@ -125,11 +129,15 @@ def test_inputs_layers_and_writes_are_those_of_the_effect(effect: dict[str, Any]
     (group,) = script.root.children
     roles = [matte["role"] for matte in effect["mattes"]]
     inputs = {int(n.knobs.get("number", "0")): n.name for n in group.children if n.kind == "Input"}
-    more = ["reference"] if effect.get("reference") else []
-    assert inputs == dict(enumerate(["plate", *roles, *more]))
+    stills = [picture["setting"] for picture in effect["pictures"]]
+    assert inputs == dict(enumerate(["plate", *roles, *stills]))
     writes = {n.name for n in group.children if n.kind == "Write"}
-    references = {"VfxReferenceWrite"} if more else set()
-    assert writes == {"VfxPlateWrite", *(f"VfxMatteWrite_{r}" for r in roles), *references}
+    mattes = {f"VfxMatteWrite_{role}" for role in roles}
+    assert writes == {"VfxPlateWrite", *mattes, *(f"VfxPictureWrite_{s}" for s in stills)}
+    said = str(knobs_of(group)["vfx_inputs"].text).splitlines()
+    assert [line.partition(" ")[0].strip(":") for line in said] == list(inputs.values())
+    helps = [row["help"] for row in (*effect["mattes"], *effect["pictures"])]
+    assert all(line.endswith(text) for line, text in zip(said[1:], helps, strict=True))
     assert script.layers == {
         layer["name"]: tuple(f"{layer['name']}.{c}" for c in layer["channels"])
         for layer in effect["layers"]
@@ -157,10 +165,36 @@ def test_layers_keep_their_names_and_are_no_built_in_ones_in_nuke(effect: dict[s
 
 def test_tabs_come_in_the_order_in_which_an_artist_needs_them(effect: dict[str, Any]) -> None:
     group = group_of(gizmo(effect, version="1"))
-    tabs = [knob.label for knob in group.user if knob.kind == 20]
+    tabs = [knob.label for knob in group.user if knob.kind == 20 and not knob.group]
     title = effect["name"].replace("_", " ").capitalize()
     assert tabs == [title, "Render", "About"]
     assert group.user[0].kind == 20, "no knob stands before the first tab"
+
+
+def test_many_settings_lie_in_closed_groups_by_their_first_word(effect: dict[str, Any]) -> None:
+    group = group_of(gizmo(effect, version="1"))
+    names, at = [s["name"] for s in effect["settings"]], ""
+    inside: dict[str, list[str]] = {}
+    for knob in group.user:
+        if knob.group == 1:
+            assert not at, "no group in a group"
+            assert group.knobs[knob.name] == "0", "closed"
+            at = str(knob.label)
+        elif knob.group == -1:
+            assert at
+            at = ""
+        elif knob.name[4:] in names:
+            inside.setdefault(at, []).append(knob.name[4:])
+    assert not at and sorted(n for of in inside.values() for n in of) == sorted(names)
+    folded = {word for word in inside if word}
+    assert all(n.partition("_")[0] == word for word in folded for n in inside[word])
+    if len(names) <= 24:
+        assert not folded
+    else:
+        rest = [name.partition("_")[0] for name in inside[""]]
+        assert not {word for word in rest if rest.count(word) > 2}
+    if effect["name"] == "guided":
+        assert folded == {"box", "frames", "tint", "light1", "light2", "light3"}
 
 
 def test_every_knob_that_an_artist_sees_says_what_it_does(effect: dict[str, Any]) -> None:
@@ -175,7 +209,7 @@ def test_about_speaks_of_consent_and_patents(effect: dict[str, Any]) -> None:
     assert "patent" in str(knobs["vfx_patents"].text)
 
 
-def test_a_made_up_effect_has_every_kind_of_knob_and_a_reference() -> None:
+def test_a_made_up_effect_has_every_kind_of_knob_and_a_picture() -> None:
     text = gizmo(MADE_UP, version='1 "[x]"')
     with FakeNuke() as fake:
         (node,) = fake.load(text)
@@ -190,8 +224,11 @@ def test_a_made_up_effect_has_every_kind_of_knob_and_a_reference() -> None:
         assert node["vfx_depth_m"].label() == "depth (m)"
         assert values["vfx_describe_version"] == '1 "[x]"'
         inputs = [n.name() for n in node.nodes() if n.Class() == "Input"]
-        assert inputs == ["plate", "area", "reference"]
-        assert node.node("VfxReferenceWrite") is not None
+        assert inputs == ["plate", "area", "still"]
+        write: Any = node.node("VfxPictureWrite_still")
+        node["vfx_cache"].setValue("/c")  # type: ignore[attr-defined]
+        assert write["file"].evaluate(1001) == "/c/v1/still.exr"
+        assert node["vfx_still"].Class() == node["vfx_still_card"].Class() == "File_Knob"
         assert node.node("VfxFromWorking_made_color") is not None
         assert fake.layers == {"made_color": tuple(f"made_color.{c}" for c in
                                                    ("red", "green", "blue", "alpha"))}  # fmt: skip
@@ -268,8 +305,11 @@ def test_buttons_hold_python_that_the_oldest_nuke_can_compile(path: Path) -> Non
     for knob in buttons:
         ast.parse(str(knob.text), feature_version=(3, 7))
         function = {"background": "render_background"}.get(knob.name[4:], knob.name[4:])
-        call = f"import vfxswap_nuke; vfxswap_nuke.{function}(nuke.thisNode())"
-        assert call in str(knob.text)
+        call = f"vfxswap_nuke.{function}(nuke.thisNode())"
+        if knob.name.endswith("_entries"):
+            call = f"vfxswap_nuke.entry_knobs(nuke.thisNode(), '{knob.name[4:-8]}')"
+        assert f"import vfxswap_nuke; {call}" in str(knob.text)
+        assert hasattr(vfxswap_nuke, call.split(".")[1].partition("(")[0])
 
 
 def test_inputs_are_wired_to_nodes_that_come_before_them(path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vfxswap_nuke.curves import keyframed
 from vfxswap_nuke.errors import NodeError
-from vfxswap_nuke.jobs import build_job, build_settings
+from vfxswap_nuke.jobs import build_job, build_settings, named_files
 from vfxswap_nuke.layout import Layout, default_cache, file_of
 from vfxswap_nuke.settings import VARIABLE, load_settings
 from vfxswap_nuke.snapshot import KnobState, NodeState, Scalar
@@ -105,6 +105,67 @@ def test_a_node_at_its_defaults_gives_the_engines_defaults(effect: str) -> None:
 
 def _required(row: dict[str, Any]) -> bool:
     return any("default" not in setting for setting in row["settings"])
+
+
+@pytest.mark.parametrize(
+    ("effect", "setting"),
+    [(e["name"], p["setting"]) for e in description()["effects"] for p in e["pictures"]],
+)
+def test_a_picture_at_an_input_is_the_setting_that_names_it_in_the_files_space(
+    effect: str, setting: str
+) -> None:
+    row = description(effect)["effects"][0]
+    knobs = {each["name"]: default_knob(each) for each in row["settings"]}
+    given = {"pictures": [setting], "space": "ACEScg"}
+    job, _ = build_job(node(effect, knobs, **given), row)
+    read = Job.model_validate(json.loads(json.dumps(job)))
+    assert read.effects[0].settings[setting] == f"/shots/a/cache/v2/{setting}.exr"
+    assert read.effects[0].spaces == {setting: "ACEScg"}
+    assert named_files(job, row) == {setting: f"/shots/a/cache/v2/{setting}.exr"}
+
+
+FILES = [
+    (e["name"], s["name"]) for e in description()["effects"] for s in e["settings"] if "file" in s
+]
+
+
+@pytest.mark.parametrize(("effect", "setting"), FILES)
+def test_a_file_that_a_knob_names_is_in_the_job_and_must_be_absolute(
+    effect: str, setting: str
+) -> None:
+    row = description(effect)["effects"][0]
+    knobs = {each["name"]: default_knob(each) for each in row["settings"]}
+    job, warnings = build_job(node(effect, {**knobs, setting: KnobState("/refs/a.exr")}), row)
+    assert job["effects"][0]["settings"][setting] == "/refs/a.exr" and not warnings
+    assert job["effects"][0]["spaces"] == {}, "the file says its own"
+    assert named_files(job, row) == {setting: "/refs/a.exr"}
+    with pytest.raises(NodeError, match=f"{setting}: the path refs/a.exr is not absolute"):
+        build_job(node(effect, {**knobs, setting: KnobState("refs/a.exr")}), row)
+
+
+@pytest.mark.parametrize(("effect", "setting"), [("style", "style"), ("features", "feature")])
+def test_numbers_by_name_are_animated_one_by_one(effect: str, setting: str) -> None:
+    row = description(effect)["effects"][0]
+    knobs = {each["name"]: default_knob(each) for each in row["settings"]}
+    knobs[setting] = KnobState("first=0.25")
+    samples: dict[int, Scalar] = {frame: (frame - 1001) / 8 for frame in range(1001, 1011)}
+    knobs |= {f"{setting}__second": KnobState(0.0, samples), f"{setting}__third": KnobState(0.5)}
+    job, warnings = build_job(node(effect, knobs), row)
+    assert warnings == []
+    read = Job.model_validate(json.loads(json.dumps(job)))
+    for frame in (1001, 1004, 1010):
+        stated = settings_at(read.effects[0].settings, SETTINGS[effect], frame)
+        wanted = {"first": 0.25, "second": samples[frame], "third": 0.5}
+        assert getattr(stated, setting) == wanted
+
+
+def test_the_knob_of_an_entry_that_no_setting_holds_is_told() -> None:
+    knobs = {"amount": KnobState(0.5), "amount__x": KnobState(1.0), "gone__x": KnobState(1.0)}
+    stated, warnings = build_settings(knobs, ROWS[:1])
+    assert stated == {"amount": 0.5}
+    assert [warning.partition(":")[0] for warning in warnings] == [
+        "the engine knows no setting amount__x", "the engine knows no setting gone__x",
+    ]  # fmt: skip
 
 
 ROWS: list[dict[str, Any]] = [

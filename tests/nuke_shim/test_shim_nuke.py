@@ -17,7 +17,7 @@ import pytest
 from command_line import ROOT
 from fake_nuke import FakeNuke
 from panel_host import offscreen
-from small_shot import SYNTHETIC, write_models, write_shot
+from small_shot import CONSENTED, SYNTHETIC, write_models, write_shot
 
 from vfxswap.io.exr import read_image, write_image
 from vfxswap.settings import Keyframes
@@ -477,6 +477,152 @@ def test_lists_of_settings_are_read_as_they_are_written(opened: Open) -> None:
     text = '{"at": [0.5, 1]}\n{"at": [2, 3]}'
     session.swap["vfx_faces"].setValue(text)
     assert read_node(session.swap).knobs["faces"].value == text
+
+
+def test_what_is_kept_is_not_shown_once_consent_was_withdrawn(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    revoked = tmp_path / "revoked.txt"
+    revoked.write_text("# none so far\n")
+    monkeypatch.setenv("VFXSWAP_REVOCATIONS", str(revoked))
+    session = opened()
+    session.swap["vfx_persona"].setValue(CONSENTED)
+    session.swap["vfx_show"].setValue("kestrel")
+    session.press("vfx_render")
+    assert session.status() == "3 of 3 frames: 3 rendered"
+    session.press("vfx_render")
+    assert session.status() == "3 of 3 frames: 0 rendered, 3 from the cache"
+    revoked.write_text(f"{CONSENTED}\n")
+    session.swap["vfx_use"].setValue(False)
+    for button in ("vfx_render", "vfx_background"):
+        session.press(button)
+        assert "revoked" in session.status(), session.status()
+        assert session.swap["vfx_use"].value() is False
+
+
+def reference_session(opened: Open) -> tuple[Session, Any, Any]:
+    """A node for features, with a still at its input `reference` by way of another node."""
+    session = opened()
+    fake = session.fake
+    features = cast(Any, fake.create("VfxFeatures"))
+    features.setInput(0, session.plate)
+    still = session.folder / "refs" / "nose.exr"
+    still.parent.mkdir()
+    shutil.copy(session.folder / "plates" / "plate.1001.exr", still)
+    read = fake.nuke.nodes.Read(file=str(still), first=1, last=1, raw=True)
+    grade = fake.nuke.nodes.Grade(inputs=[read])
+    number = int(features.node("reference")["number"].value())
+    features.setInput(number, grade)
+    features["vfx_feature"].setValue("nose=0.5 mouth")
+    features["vfx_space"].setValue("ACEScg")
+    return session, features, still
+
+
+def test_a_picture_at_an_input_is_one_still_with_its_card_and_its_space(opened: Open) -> None:
+    session, features, still = reference_session(opened)
+    from vfxswap_nuke import actions
+
+    from vfxswap.job import Job
+    from vfxswap.render.references import read_card
+
+    with pytest.raises(Exception, match="no card of who is on it"):
+        actions.save_job(features)
+    card = still.with_suffix(".card.toml")
+    card.write_text('id = "fir"\nsynthetic = true\n')
+    session.fake.nuke.frame(FIRST + 1)
+    job = Job.read(actions.save_job(features))
+    (spec,) = job.effects
+    written = session.folder / "vfxswap" / "VfxFeatures1" / "v1" / "reference.exr"
+    assert spec.settings["reference"] == str(written) and spec.spaces == {"reference": "ACEScg"}
+    assert spec.settings["feature"] == {"nose": 0.5, "mouth": 1.0}
+    assert read_card(written).id == "fir"
+    (inside,) = (n for n in features.nodes() if n.name() == "VfxToWorking_reference")
+    assert inside["out_colorspace"].value() == "ACEScg"
+    assert features["vfx_writing"].value() is False
+    other = session.folder / "other.card.toml"
+    other.write_text('id = "elm"\nsynthetic = true\n')
+    features["vfx_reference_card"].setValue(str(other))
+    actions.save_job(features)
+    assert read_card(written).id == "elm", "the card that the node names comes first"
+
+
+def test_without_the_input_the_knob_names_the_picture(opened: Open) -> None:
+    session, features, still = reference_session(opened)
+    from vfxswap_nuke import actions
+
+    from vfxswap.job import Job
+
+    features.setInput(int(features.node("reference")["number"].value()), None)
+    session.fake.nuke.addFilenameFilter(
+        lambda path: path.replace("/studio", str(session.folder / "refs"))
+    )
+    features["vfx_reference"].setValue("/studio/nose.exr")
+    job = Job.read(actions.save_job(features))
+    assert job.effects[0].settings["reference"] == str(still), "by Nuke's own substitutions"
+    assert job.effects[0].spaces == {}
+    features["vfx_reference"].setValue("refs/nose.exr")
+    with pytest.raises(Exception, match=r"reference: the path refs/nose\.exr is not absolute"):
+        actions.save_job(features)
+
+
+def test_another_picture_under_the_same_name_is_rendered_anew(opened: Open) -> None:
+    """As all frames without a face do, these pass through: it is about what is kept."""
+    session = opened()
+    guided = cast(Any, session.fake.create("VfxGuided"))
+    guided.setInput(0, session.plate)
+    clean = session.folder / "clean.exr"
+    shutil.copy(session.folder / "plates" / "plate.1001.exr", clean)
+    guided["vfx_clean_plate"].setValue(str(clean))
+    said = []
+    for change in (False, False, True):
+        if change:
+            shutil.copy(session.folder / "plates" / "plate.1002.exr", clean)
+        session.fake.press(guided, "vfx_render")
+        session.fake.pump(lambda: not session.running())
+        said.append(session.runs()[0].message)
+    assert said == ["3 rendered", "0 rendered, 3 from the cache", "3 rendered"]
+    clean.unlink()
+    session.fake.press(guided, "vfx_render")
+    session.fake.pump(lambda: not session.running())
+    assert f"clean_plate: {clean} cannot be read" in session.runs()[0].message
+
+
+def test_lines_of_numbers_become_knobs_that_can_be_animated(opened: Open) -> None:
+    session = opened()
+    from vfxswap_nuke import actions
+
+    from vfxswap.effects import SETTINGS
+    from vfxswap.job import Job
+    from vfxswap.settings import settings_at
+
+    style = cast(Any, session.fake.create("VfxStyle"))
+    style.setInput(0, session.plate)
+    session.fake.press(style, "vfx_style_entries")
+    assert "style has no lines yet" in session.fake.messages.pop()
+    style["vfx_style"].setValue("ink_wash=0.75\nneon")
+    session.fake.press(style, "vfx_style_entries")
+    assert style["vfx_style"].value() == ""
+    assert [style[f"vfx_style__{name}"].value() for name in ("ink_wash", "neon")] == [0.75, 1.0]
+    neon = style["vfx_style__neon"]
+    neon.setAnimated()
+    for frame, value in ((FIRST, 0.0), (LAST, 1.0)):
+        neon.setValueAt(value, frame)
+    session.fake.save(session.folder / "comp.nk")
+    session.fake.open(session.folder / "comp.nk")
+    style = session.fake.nuke.toNode("VfxStyle1")
+    job = Job.read(actions.save_job(style))
+    for frame in range(FIRST, LAST + 1):
+        stated: Any = settings_at(job.effects[0].settings, SETTINGS["style"], frame)
+        shown = style["vfx_style__neon"].getValueAt(frame)
+        assert stated.style == {"ink_wash": 0.75, "neon": shown} and 0 <= shown <= 1
+    style["vfx_style"].setValue("chalk=0.5")
+    session.fake.press(style, "vfx_style_entries")
+    assert style["vfx_style__chalk"].value() == 0.5 and style["vfx_style__neon"].isAnimated()
+    from vfxswap_nuke.node import choose
+
+    choose(style, "style", "chalk")
+    stated = Job.read(actions.save_job(style)).effects[0].settings["style"]
+    assert stated == {"chalk": 1.0, "ink_wash": 0.0, "neon": 0.0}
 
 
 def test_paths_go_through_nukes_own_substitutions(opened: Open) -> None:

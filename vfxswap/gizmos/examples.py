@@ -125,7 +125,7 @@ def _stacked_look(style: Mapping[str, Any], mosaic: Mapping[str, Any], version: 
 
 
 def _unconnected(effect: Mapping[str, Any]) -> tuple[None, ...]:
-    return (None,) * (len(effect["mattes"]) + bool(effect.get("reference")))
+    return (None,) * (len(effect["mattes"]) + len(effect["pictures"]))
 
 
 def _root() -> Node:

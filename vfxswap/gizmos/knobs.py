@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vfxswap.errors import JobError
@@ -16,6 +16,8 @@ PREFIX = "vfx_"
 
 STRING, FILE, INT, ENUMERATION, BOOL, DOUBLE = 1, 2, 3, 4, 6, 7
 TAB, PYTHON, TEXT, LINK, MULTILINE = 20, 22, 26, 41, 43
+_MANY, _GROUP = 24, 3
+"""More settings than an artist reads at a glance; and the fewest that make a group."""
 
 
 def user_knob(
@@ -73,6 +75,8 @@ def setting_knob(setting: Mapping[str, Any]) -> Lines:
             limits=limits,
             value=number(default or 0),
         )
+    if setting.get("file"):
+        return user_knob(FILE, name, label=label, tip=tip, value=quoted(default or ""))
     if kind == "string":
         return user_knob(STRING, name, label=label, tip=tip, value=quoted(default or ""))
     if kind in ("object", "array"):
@@ -83,6 +87,23 @@ def setting_knob(setting: Mapping[str, Any]) -> Lines:
         got=json.dumps(dict(setting)),
         wanted="a number, switch, string, choice, list or table",
     )
+
+
+def grouped(
+    settings: Sequence[Mapping[str, Any]],
+) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Settings in the order of a panel: of many, those that begin with the same word lie together
+    in a group of that name, where the first of them stands; "" for those outside groups."""
+    words = [str(setting["name"]).partition("_")[0] for setting in settings]
+    many = len(settings) > _MANY
+    folded = {word for word in words if many and words.count(word) >= _GROUP}
+    found: list[tuple[str, list[Mapping[str, Any]]]] = []
+    for word, setting in zip(words, settings, strict=True):
+        if word not in folded:
+            found.append(("", [setting]))
+        elif word not in [name for name, _ in found]:
+            found.append((word, [s for w, s in zip(words, settings, strict=True) if w == word]))
+    return found
 
 
 def label_of(setting: Mapping[str, Any]) -> str:

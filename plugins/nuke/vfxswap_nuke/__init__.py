@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import nuke
 
-__all__ = ["cancel", "render", "render_background", "render_frame"]
+__all__ = ["cancel", "entry_knobs", "render", "render_background", "render_frame"]
 
 
 def render(node: nuke.Node) -> None:
@@ -34,6 +34,13 @@ def render_background(node: nuke.Node) -> None:
     from vfxswap_nuke.actions import render_background as act
 
     act(node)
+
+
+def entry_knobs(node: nuke.Node, setting: str) -> None:
+    """Makes a knob of each number that a setting of a node holds by name."""
+    from vfxswap_nuke.actions import entry_knobs as act
+
+    act(node, setting)
 
 
 def cancel(node: nuke.Node) -> None:

@@ -19,8 +19,10 @@ from vfxswap_nuke import background, host
 from vfxswap_nuke import node as nodes
 from vfxswap_nuke.engine_client import Engine, EngineError
 from vfxswap_nuke.errors import NodeError
+from vfxswap_nuke.files import copy
 from vfxswap_nuke.foreground import Foreground, Wanted, want
-from vfxswap_nuke.jobs import build_job, frame_range
+from vfxswap_nuke.jobs import build_job, frame_range, named_files, numbers_by_name
+from vfxswap_nuke.layout import card_of
 from vfxswap_nuke.runs import CANCELLED, FAILED, Run
 from vfxswap_nuke.settings import PluginSettings, load_settings
 from vfxswap_nuke.snapshot import NodeState
@@ -43,7 +45,15 @@ class _Ready:
         row = host.effect_row(description, self.state.effect)
         self.effects = [str(effect["name"]) for effect in description["effects"]]
         self.job, self.warnings = build_job(self.state, row)
+        self.files = named_files(self.job, row)
+        cards = {
+            picture["setting"]: nodes.card_for(node, picture["setting"])
+            for picture in row.get("pictures", ())
+            if picture["card"] and picture["setting"] in self.state.pictures
+        }
         nodes.write_inputs(node, self.state)
+        for setting, card in cards.items():
+            copy(card, card_of(self.state.layout.picture(setting)))
 
     def run(self) -> Run:
         """A new render of it."""
@@ -59,7 +69,7 @@ class _Ready:
         """What is to be rendered. Raises NodeError, EngineError."""
         return want(
             self.state, self.job, run, engine=self.engine, effects=self.effects,
-            settings=self.settings,
+            settings=self.settings, files=self.files,
         )  # fmt: skip
 
 
@@ -95,6 +105,17 @@ def cancel(node: nuke.Node) -> None:
             run.cancel()
         if not running:
             nodes.set_status(node, "nothing is rendering")
+
+
+def entry_knobs(node: nuke.Node, setting: str) -> None:
+    """Makes a knob of each line of a setting that holds numbers by name."""
+    with _told(node):
+        lines: Any = node[nodes.PREFIX + setting]
+        numbers = numbers_by_name(str(lines.value() or ""))
+        if not numbers and not nodes.entries(node, setting):
+            raise NodeError(f"{setting} has no lines yet: write one, as in name=0.5")
+        nodes.add_entries(node, setting, numbers)
+        lines.setValue("")
 
 
 def attach_background(node: nuke.Node) -> None:

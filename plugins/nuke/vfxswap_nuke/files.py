@@ -32,6 +32,17 @@ def read_json(path: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def copy(source: str, target: str) -> None:
+    """Copies a file, complete or not at all. Raises OSError."""
+    temporary = _beside(target)
+    try:
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
 def link_or_copy(source: str, target: str) -> None:
     """Puts the file of one name under another too, at once; a copy where links cannot be.
 

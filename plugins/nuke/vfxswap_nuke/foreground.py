@@ -7,7 +7,7 @@ from typing import Any, Mapping, NamedTuple, Sequence
 
 from vfxswap_nuke.engine_client import Engine, EngineDiedError, EngineError, Event, Task
 from vfxswap_nuke.errors import NodeError
-from vfxswap_nuke.inputs import Inputs, Unit, units_of
+from vfxswap_nuke.inputs import Inputs, Unit, card_mark, file_mark, units_of
 from vfxswap_nuke.layout import Layout
 from vfxswap_nuke.results import Results, edits_in, frame_keys, models_mark
 from vfxswap_nuke.runs import CANCELLED, DONE, FAILED, Run, frames_text, stage_text, summary
@@ -17,6 +17,8 @@ from vfxswap_nuke.store import Store
 
 _LIVES = 2
 """Engines that one render may use up: a frame that kills one may well kill the next."""
+_CHECK_S = 300.0
+"""For a look at one frame and at the models, by an engine that may be loading."""
 
 
 class Wanted(NamedTuple):
@@ -35,8 +37,10 @@ def want(
     engine: Engine,
     effects: Sequence[str],
     settings: PluginSettings,
+    files: Mapping[str, str] | None = None,
 ) -> Wanted:
-    """Looks at what Nuke wrote and what is there. Raises NodeError, EngineError."""
+    """Looks at what Nuke wrote and what is there; `files` are those that settings name. Raises
+    NodeError, EngineError, also for what is there but may not be shown any more."""
     layout = state.layout
     units = units_of(state.frames, state.views)
     inputs = Inputs(layout.inputs_index)
@@ -55,16 +59,32 @@ def want(
         "precision": settings.precision,
         "device": settings.device,
     }
+    # What Nuke wrote itself is in `hashes`, without the dates in its header.
+    marks = {
+        name: card_mark(path) if name in state.pictures else file_mark(name, path)
+        for name, path in (files or {}).items()
+    }
     store = Store(layout.store, int(settings.store_gb * 1e9))
     results = Results(job["output"]["pattern"], layout.index(state.proxy), store)
-    return Wanted(job, frame_keys(job, hashes, engine=made_by, edits=edits), results)
+    keys = frame_keys(job, hashes, engine=made_by, edits=edits, files=marks)
+    if results.any_kept(keys):
+        _ask_again(job, state, engine)
+    return Wanted(job, keys, results)
+
+
+def _ask_again(job: Mapping[str, Any], state: NodeState, engine: Engine) -> None:
+    """A render asks for consent by itself; what is kept would be shown without: the engine is
+    asked whether it would still make it. Raises EngineError where it would not."""
+    done = engine.check(dict(job, frames=str(state.frames[0]))).wait(_CHECK_S)
+    for finding in done["report"].get("findings", ()):
+        if finding["level"] == "error" and finding["exit_code"] == 2:
+            raise EngineError(str(finding["message"]))
 
 
 def _patterns(state: NodeState, layout: Layout) -> dict[str, str]:
     patterns = {"plate": layout.plate}
     patterns.update({"matte " + role: layout.matte(role) for role in state.roles})
-    if state.reference:
-        patterns["reference"] = layout.reference
+    patterns.update({"picture " + name: layout.picture(name) for name in state.pictures})
     return patterns
 
 

@@ -10,14 +10,14 @@ from typing import Callable, Iterable, Tuple
 from vfxswap_nuke.errors import NodeError
 from vfxswap_nuke.exr_content import picture_hash
 from vfxswap_nuke.files import read_json, write_json
-from vfxswap_nuke.layout import file_of
+from vfxswap_nuke.layout import card_of, file_of
 
 Unit = Tuple[int, str]
 """A frame and a view."""
 
 
 class Inputs:
-    """Hashes of a node's plate, mattes and reference, remembered from one render to the next.
+    """Hashes of a node's plate, mattes and pictures, remembered from one render to the next.
 
     Nuke writes them anew for every render. Where a picture is the same as before its file gets
     its earlier time back: by the times of the plate's files the engine knows whether tracks and
@@ -64,6 +64,31 @@ class Inputs:
         entry = {"hash": found, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         self._known[os.path.basename(path)] = entry
         return found
+
+
+def file_mark(setting: str, path: str) -> str:
+    """A word that changes with a file that a setting names, and with the card beside it. Raises
+    NodeError for a file that is not there."""
+    try:
+        words = [_file_hash(path)]
+    except OSError as error:
+        raise NodeError(f"{setting}: {path} cannot be read: {error.strerror}") from None
+    return digest([*words, card_mark(path)])
+
+
+def card_mark(path: str) -> str:
+    """A word that changes with the card beside a picture; empty where there is none."""
+    with contextlib.suppress(OSError):
+        return _file_hash(card_of(path))
+    return ""
+
+
+def _file_hash(path: str) -> str:
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            found.update(block)
+    return found.hexdigest()
 
 
 def digest(parts: Iterable[str]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from typing import Any, Mapping, Sequence
 
 from vfxswap_nuke.curves import keyframed
 from vfxswap_nuke.errors import NodeError
-from vfxswap_nuke.snapshot import KnobState, NodeState, Scalar
+from vfxswap_nuke.snapshot import ENTRY, KnobState, NodeState, Scalar
 
 Row = Mapping[str, Any]
 """A setting as `vfxswap describe --json` describes it."""
@@ -21,8 +22,7 @@ def build_job(state: NodeState, effect: Mapping[str, Any]) -> tuple[dict[str, An
     """
     layout = state.layout
     settings, warnings = build_settings(state.knobs, effect["settings"])
-    if state.reference and "reference" in effect:
-        settings[str(effect["reference"]["setting"])] = layout.reference
+    settings.update({name: layout.picture(name) for name in state.pictures})
     job = {
         "version": 1,
         "plate": {"pattern": layout.plate, "color_space": state.space},
@@ -36,6 +36,7 @@ def build_job(state: NodeState, effect: Mapping[str, Any]) -> tuple[dict[str, An
                 "mattes": {
                     role: {"pattern": layout.matte(role), "channel": "A"} for role in state.roles
                 },
+                "spaces": dict.fromkeys(state.pictures, state.space),
             }
         ],
         "color": {"config": state.config},
@@ -44,6 +45,13 @@ def build_job(state: NodeState, effect: Mapping[str, Any]) -> tuple[dict[str, An
         "output": {"pattern": layout.result(state.proxy)},
     }
     return job, warnings
+
+
+def named_files(job: Mapping[str, Any], effect: Mapping[str, Any]) -> dict[str, str]:
+    """The files that the settings of a node's job name, by setting."""
+    stated = job["effects"][0]["settings"]
+    names = [str(row["name"]) for row in effect["settings"] if row.get("file")]
+    return {name: str(stated[name]) for name in names if stated.get(name)}
 
 
 def frame_range(frames: range) -> str:
@@ -60,17 +68,44 @@ def build_settings(
     settings: dict[str, Any] = {}
     warnings: list[str] = []
     known = {str(row["name"]): row for row in rows}
-    for name in sorted(knobs):
-        if name not in known:
-            warnings.append(f"the engine knows no setting {name}: it is left out")
+    entries: dict[str, dict[str, KnobState]] = {}
+    for full in sorted(knobs):
+        name, mark, entry = full.partition(ENTRY)
+        if name not in known or (mark and not known[name].get("keyframed_entries")):
+            warnings.append(f"the engine knows no setting {full}: it is left out")
+        elif mark:
+            entries.setdefault(name, {})[entry] = knobs[full]
     for name, row in known.items():
         if name not in knobs:
             warnings.append(f"the node has no {name}: its default is taken")
             continue
         value = _value(name, knobs[name], row, warnings)
+        if name in entries:
+            value = dict(value, **_entries(name, entries[name], row, warnings))
+        if row.get("file") and value and not os.path.isabs(value):
+            raise NodeError(f"{name}: the path {value} is not absolute")
         if value is not None:
             settings[name] = value
     return settings, warnings
+
+
+def _entries(
+    name: str, knobs: Mapping[str, KnobState], row: Row, warnings: list[str]
+) -> dict[str, Any]:
+    """Numbers of a setting that have knobs of their own: values or keyframes."""
+    number = dict(row["additionalProperties"], keyframes=True)
+    return {
+        entry: _value(f"{name}.{entry}", knob, number, warnings)
+        for entry, knob in sorted(knobs.items())
+    }
+
+
+def numbers_by_name(text: str) -> dict[str, float]:
+    """The numbers in the lines of a knob, by name. Raises NodeError."""
+    try:
+        return _pairs(text, {"additionalProperties": {"type": "number"}})
+    except ValueError as error:
+        raise NodeError(str(error)) from None
 
 
 def _value(name: str, knob: KnobState, row: Row, warnings: list[str]) -> Any:

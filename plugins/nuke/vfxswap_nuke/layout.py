@@ -11,8 +11,9 @@ import re
 
 from vfxswap_nuke.errors import NodeError
 
-PLATE_WRITE, REFERENCE_WRITE = "VfxPlateWrite", "VfxReferenceWrite"
-MATTE_WRITE = "VfxMatteWrite_"
+PLATE_WRITE = "VfxPlateWrite"
+MATTE_WRITE, PICTURE_WRITE = "VfxMatteWrite_", "VfxPictureWrite_"
+CARD_SUFFIX = ".card.toml"
 RESULT_READ = "VfxResultRead"
 
 
@@ -32,10 +33,9 @@ class Layout:
         """Pattern of the plate."""
         return self._sequence("plate")
 
-    @property
-    def reference(self) -> str:
-        """Pattern of the reference."""
-        return self._sequence("reference")
+    def picture(self, setting: str) -> str:
+        """The still of a setting that names a picture."""
+        return f"{self.folder}/{setting}.exr"
 
     def matte(self, role: str) -> str:
         """Pattern of the matte of a role."""
@@ -82,6 +82,11 @@ class Layout:
 
 def _result(proxy: int) -> str:
     return f"result_proxy{proxy}"
+
+
+def card_of(picture: str) -> str:
+    """Where the engine looks for the card of who is on a picture: beside it. A card has none."""
+    return picture if picture.endswith(CARD_SUFFIX) else os.path.splitext(picture)[0] + CARD_SUFFIX
 
 
 def posix(path: str) -> str:

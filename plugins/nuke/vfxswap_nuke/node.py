@@ -6,21 +6,23 @@ Everything here is called on the main thread.
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
+from typing import Any, Mapping
 
 import nuke
 
 from vfxswap_nuke.errors import NodeError
 from vfxswap_nuke.layout import (
     MATTE_WRITE,
+    PICTURE_WRITE,
     PLATE_WRITE,
-    REFERENCE_WRITE,
     RESULT_READ,
     Layout,
+    card_of,
     default_cache,
     posix,
 )
-from vfxswap_nuke.snapshot import KnobState, NodeState, Scalar
+from vfxswap_nuke.snapshot import ENTRY, KnobState, NodeState, Scalar
 
 PREFIX = "vfx_"
 CONTROLS = frozenset(
@@ -36,6 +38,8 @@ _NO_SETTINGS = (
     "Tab_Knob", "Text_Knob", "PyScript_Knob", "Script_Knob", "Link_Knob", "BeginTabGroup_Knob",
     "EndTabGroup_Knob",
 )  # fmt: skip
+_BESIDE = ("_group", "_group_end", "_entries")
+"""Ends of names of knobs that go with those of settings: groups of knobs, and buttons."""
 
 
 def is_ours(node: nuke.Node) -> bool:
@@ -60,6 +64,7 @@ def read_node(node: nuke.Node, *, only_frame: int | None = None) -> NodeState:
     seed = _int(node, "seed")
     if seed < 0:
         raise NodeError(f"{node.name()} has the seed {seed}, which must not be below 0")
+    stills = _stills(node)
     return NodeState(
         node.fullName(),
         _text(node, "effect"),
@@ -69,7 +74,11 @@ def read_node(node: nuke.Node, *, only_frame: int | None = None) -> NodeState:
         knobs={
             name[len(PREFIX) :]: _state(knob, frames)
             for name, knob in node.knobs().items()
-            if name.startswith(PREFIX) and name not in CONTROLS and knob.Class() not in _NO_SETTINGS
+            if name.startswith(PREFIX)
+            and name not in CONTROLS
+            and knob.Class() not in _NO_SETTINGS
+            and not name.endswith(_BESIDE)
+            and name not in [_card_knob(still) for still in stills]
         },
         proxy=int(_text(node, "proxy") or 1),
         space=_text(node, "space"),
@@ -77,25 +86,81 @@ def read_node(node: nuke.Node, *, only_frame: int | None = None) -> NodeState:
         show=_text(node, "show"),
         seed=seed,
         roles=[name[len(MATTE_WRITE) :] for name in _connected_mattes(node)],
-        reference=_connected(node, "reference", REFERENCE_WRITE),
+        pictures=[name for name in stills if _connected(node, name, PICTURE_WRITE + name)],
     )
 
 
 def write_inputs(node: nuke.Node, state: NodeState) -> None:
-    """Has Nuke write plate, mattes and reference. Raises RuntimeError as Nuke does, cancelling
-    included."""
+    """Has Nuke write plate and mattes, and the pictures of the node's first frame, which are stills
+    whatever is rendered. Raises RuntimeError as Nuke does, cancelling included."""
     _set_spaces(node, state.space)
     os.makedirs(state.layout.folder, exist_ok=True)
-    names = [PLATE_WRITE, *_connected_mattes(node)]
-    names += [REFERENCE_WRITE] if state.reference else []
+    views = state.views if state.layout.per_view else list(nuke.views())
     writing = node[PREFIX + "writing"]
     writing.setValue(True)
     try:
-        for name in names:
-            frames, views = state.frames, state.views if state.layout.per_view else nuke.views()
-            nuke.execute(_inner(node, name), frames[0], frames[-1], 1, views)
+        for name in (PLATE_WRITE, *_connected_mattes(node)):
+            nuke.execute(_inner(node, name), state.frames[0], state.frames[-1], 1, views)
+        first = _int(node, "first")
+        for name in state.pictures:
+            nuke.execute(_inner(node, PICTURE_WRITE + name), first, first, 1, views[:1])
     finally:
         writing.setValue(False)
+
+
+def card_for(node: nuke.Node, setting: str) -> str:
+    """The card of who is on the picture at an input: the one that the node names, else the one
+    beside the file that the input is read from. Raises NodeError where there is none, or several.
+    """
+    named = _text(node, setting + "_card")
+    if named:
+        return mapped(named)
+    first = _int(node, "first")
+    found = {card_of(mapped(path)) for path in _files_above(_source(node, setting), first)}
+    cards = sorted(card for card in found if os.path.isfile(card))
+    if len(cards) != 1:
+        words = "no card" if not cards else f"{len(cards)} cards"
+        raise NodeError(
+            f"input {setting} of {node.name()} has {words} of who is on it: name one in "
+            f"'{setting.replace('_', ' ')} card', or put it beside the file that is read"
+        )
+    return cards[0]
+
+
+def add_entries(node: nuke.Node, setting: str, numbers: Mapping[str, float]) -> None:
+    """A knob for each of these numbers of a setting, on a tab of their own; those that are there
+    keep their value. Raises NodeError for a name that no knob can have."""
+    for name in numbers:
+        if not re.match(r"[A-Za-z][A-Za-z0-9_]*$", name):
+            raise NodeError(f"{name} is no name for a knob: leave it as a line of {setting}")
+    tab = f"{PREFIX}{setting}{ENTRY}tab"
+    if numbers and node.knob(tab) is None:
+        node.addKnob(nuke.Tab_Knob(tab, setting.replace("_", " ").capitalize()))
+    for name, value in numbers.items():
+        full = PREFIX + setting + ENTRY + name
+        if node.knob(full) is None:
+            knob = nuke.Double_Knob(full, name.replace("_", " "))
+            knob.setRange(0, 1)
+            knob.setTooltip(f"{name} of {setting}. May be animated.")
+            node.addKnob(knob)
+            knob.setValue(value)
+
+
+def entries(node: nuke.Node, setting: str) -> list[str]:
+    """Names of the numbers of a setting that have knobs of their own."""
+    start = PREFIX + setting + ENTRY
+    found = [name[len(start) :] for name in node.knobs() if name.startswith(start)]
+    return [name for name in found if name != "tab"]
+
+
+def choose(node: nuke.Node, setting: str, name: str) -> None:
+    """Sets a setting to one thing by its name, alone."""
+    for entry in entries(node, setting):
+        knob: Any = node[PREFIX + setting + ENTRY + entry]
+        knob.clearAnimated()
+        knob.setValue(1.0 if entry == name else 0.0)
+    if name not in entries(node, setting):
+        node[PREFIX + setting].setValue(name)
 
 
 def show_result(node: nuke.Node) -> None:
@@ -161,7 +226,37 @@ def _views(node: nuke.Node, layout: Layout) -> list[str]:
     return [""]
 
 
+def _stills(node: Any) -> list[str]:
+    """Settings whose pictures may come by an input."""
+    names = [inner.name() for inner in node.nodes()]
+    return sorted(n[len(PICTURE_WRITE) :] for n in names if n.startswith(PICTURE_WRITE))
+
+
+def _card_knob(still: str) -> str:
+    return PREFIX + still + "_card"
+
+
+def _files_above(node: nuke.Node | None, frame: int) -> set[str]:
+    """Files that Reads above a node take on a frame."""
+    files: set[str] = set()
+    seen: set[str] = set()
+    waiting = [node]
+    while waiting:
+        at = waiting.pop()
+        if at is None or at.fullName() in seen:
+            continue
+        seen.add(at.fullName())
+        if at.Class() == "Read":
+            file: Any = at["file"]
+            files.add(str(file.evaluate(frame) or ""))
+        waiting += [at.input(i) for i in range(at.inputs())]
+    return files - {""}
+
+
 def _state(knob: nuke.Knob, frames: range) -> KnobState:
+    if isinstance(knob, nuke.File_Knob):
+        path = _evaluated(knob).strip()
+        return KnobState(mapped(path) if path else "")
     moving = isinstance(knob, nuke.Array_Knob) and (knob.isAnimated() or knob.hasExpression())
     if not moving:
         return KnobState(_value(knob))
@@ -221,10 +316,15 @@ def _connected_mattes(node: Any) -> list[str]:
 
 def _connected(node: Any, input_name: str, write: str) -> bool:
     """Whether the group's input of that name is connected to something; no such input is not."""
-    if node.node(write) is None or node.node(input_name) is None:
-        return False
-    number = int(node.node(input_name)["number"].value())
-    return node.input(number) is not None
+    return node.node(write) is not None and _source(node, input_name) is not None
+
+
+def _source(node: Any, input_name: str) -> nuke.Node | None:
+    """What the group's input of that name is connected to."""
+    if node.node(input_name) is None:
+        return None
+    found: nuke.Node | None = node.input(int(node.node(input_name)["number"].value()))
+    return found
 
 
 def _set_spaces(node: Any, space: str) -> None:

@@ -54,7 +54,7 @@ class NukeHost(PanelHost):
         setting = knob_of(choice, names) if effect == choice.effect else None
         if setting is None:
             raise NodeError(f"{chosen.name()} is a {effect}: {choice.name} is for {choice.effect}")
-        chosen[prefix + setting].setValue(choice.name)
+        node.choose(chosen, setting, choice.name)
         return f"{chosen.name()}: {setting} is {choice.name}"
 
     def submission(self, scheduler: str, words: str) -> SubmitRun:

@@ -19,16 +19,24 @@ def frame_keys(
     *,
     engine: Mapping[str, Any],
     edits: str = "",
+    files: Mapping[str, str] | None = None,
 ) -> dict[Unit, str]:
     """By unit, a key of everything that decides its pixels.
 
     That is the job without paths, all pictures of the shot (tracks and what effects prepare
-    depend on all of them), an artist's `edits` of the tracks, and of the engine its version, its
-    options and the hashes of its models.
+    depend on all of them), `files` by the settings that name them (marks of what they hold), an
+    artist's `edits` of the tracks, and of the engine its version, its options and the hashes of
+    its models.
     """
+    files = files or {}
     plain = {name: job[name] for name in job if name not in ("plate", "output", "tracks", "frames")}
     plain["effects"] = [
-        dict(effect, mattes=sorted(effect.get("mattes", {}))) for effect in job["effects"]
+        dict(
+            effect,
+            mattes=sorted(effect.get("mattes", {})),
+            settings={n: v for n, v in effect["settings"].items() if n not in files},
+        )
+        for effect in job["effects"]
     ]
     plain["space"] = job["plate"].get("color_space", "")
     shot = [
@@ -36,7 +44,7 @@ def frame_keys(
         for unit, by in hashes.items()
         for name, found in by.items()
     ]
-    common = digest([_canonical(plain), _canonical(engine), edits, *shot])
+    common = digest([_canonical(plain), _canonical(engine), edits, _canonical(dict(files)), *shot])
     return {unit: digest([common, str(unit[0]), unit[1]]) for unit in hashes}
 
 
@@ -71,6 +79,10 @@ class Results:
             for unit in keys
             if not (self.holds(unit, keys[unit]) or self._fetch(unit, keys[unit]))
         ]
+
+    def any_kept(self, keys: Mapping[Unit, str]) -> bool:
+        """Whether any unit need not be rendered."""
+        return any(self.holds(unit, key) or self._store.has(key) for unit, key in keys.items())
 
     def holds(self, unit: Unit, key: str) -> bool:
         """Whether the file in place was made by this key and not changed since."""

@@ -9,6 +9,10 @@ from vfxswap_nuke.layout import Layout
 Scalar = Union[bool, int, float, str]
 
 
+ENTRY = "__"
+"""Between a setting and the name of a number that it holds, in the name of that number's knob."""
+
+
 class KnobState:
     """A knob's value, and for an animated one its value on every frame."""
 
@@ -35,7 +39,7 @@ class NodeState:
         show: str = "",
         seed: int = 0,
         roles: list[str] | None = None,
-        reference: bool = False,
+        pictures: list[str] | None = None,
     ) -> None:
         self.name = name
         """Full name in the script, as in `Group1.VfxSwap1`."""
@@ -45,7 +49,7 @@ class NodeState:
         self.views = views
         """One empty name where views have no files of their own."""
         self.knobs = knobs
-        """By name of the setting."""
+        """By name of the setting; of an entry as in `style__ink_wash`."""
         self.proxy = proxy
         self.space = space
         """Colour space of the files between Nuke and the engine."""
@@ -55,5 +59,5 @@ class NodeState:
         self.seed = seed
         self.roles = roles or []
         """Matte roles whose inputs are connected."""
-        self.reference = reference
-        """Whether the reference input is connected."""
+        self.pictures = pictures or []
+        """Settings whose pictures are given by inputs that are connected."""

@@ -30,6 +30,10 @@ class Store:
         self.folder = folder
         self.limit_bytes = limit_bytes
 
+    def has(self, key: str) -> bool:
+        """Whether the frame of that key is kept."""
+        return self.limit_bytes > 0 and os.path.exists(self._path(key))
+
     def fetch(self, key: str, target: str) -> bool:
         """Puts the frame of that key at `target`, with its sidecar; False where there is none."""
         if self.limit_bytes <= 0:

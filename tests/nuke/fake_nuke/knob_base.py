@@ -225,7 +225,19 @@ class Text_Knob(Knob):
 
 
 class Tab_Knob(Knob):
-    pass
+    """A tab, or the begin (1) or end (-1) of a group of knobs; a group's value is whether it is
+    open."""
+
+    _group = 0
+    _open = True
+
+    def _set(self, value: Any) -> None:
+        if self._group != 1 or value not in ("0", "1"):
+            raise TypeError(f"{self._full_name()}: a tab has no value, got {value!r}")
+        self._open = value == "1"
+
+    def _to_script(self) -> str | None:
+        return str(int(self._open)) if self._group == 1 else None
 
 
 def quoted(text: str) -> str:

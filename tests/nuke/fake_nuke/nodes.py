@@ -50,6 +50,8 @@ class Node:
             knob._options = list(spec.options)
         elif spec.text is not None:
             knob._set(spec.text)
+        if isinstance(knob, k.Tab_Knob):
+            knob._group = spec.group
         if isinstance(knob, k.Array_Knob) and spec.limits:
             knob._range = spec.limits
         self._own(knob)

@@ -134,6 +134,8 @@ def _user_knob(knob: k.Knob, number: int) -> str:
         words.append("+INVISIBLE")
     if isinstance(knob, k.Enumeration_Knob):
         words += ["M", "{" + " ".join(map(k.quoted, knob._options)) + "}"]
+    elif isinstance(knob, k.Tab_Knob) and knob._group:
+        words += ["n", str(knob._group)]
     elif isinstance(knob, k.Array_Knob):
         words += ["R", f"{knob._range[0]:g}", f"{knob._range[1]:g}"]
     elif isinstance(knob, k.Link_Knob):
