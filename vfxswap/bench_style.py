@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vfxswap.bench import Row, machine
 from vfxswap.errors import JobError
 from vfxswap.io.weights import find_model, load_net
-from vfxswap.nets.style import EPSILON, StyleNet, padded, prepared, toned
+from vfxswap.nets.style import EPSILON, StyleNet, padded, prepared, screens_of, toned
 from vfxswap.nets.style_strips import bytes_per_pixel, styled
 
 
@@ -33,15 +33,21 @@ class PlainNet(nn.Module):
         self.layers = net.layers
         self.kernels = nn.ParameterDict({n: net.kernel(la) for n, la in net.layers.items()})
         self.gamma, self.beta = net.gamma[row], net.beta[row]
+        self.screened, columns = net.settings.screens, net.screen_columns
+        self.screen_gamma = self.gamma[columns, None, None]
+        self.screen_beta = self.beta[columns, None, None]
 
     def forward(self, picture: Tensor) -> Tensor:
         """[1, 3, H, W] net space to the same in the style."""
         x = before = prepared(padded(picture))
+        seen = screens_of(x) * self.screen_gamma + self.screen_beta if self.screened else None
         for name, layer in self.layers.items():
             if name.endswith("a"):
                 before = x
             if layer.up > 1:
                 x = F.interpolate(x, scale_factor=layer.up, mode="nearest")
+            if layer.screened and seen is not None:
+                x = torch.cat([x, seen], 1)
             x = F.pad(x, (layer.kernel // 2,) * 4, mode="reflect")
             x = F.conv2d(x, self.kernels[name], stride=layer.stride)
             span = slice(layer.start, layer.stop)

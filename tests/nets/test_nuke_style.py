@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,12 +20,19 @@ from vfxswap.persona import ModelCard
 STYLES = ("ink", "neon", "gouache")
 
 
-@pytest.fixture(scope="module", params=[4, 2], ids=["quarter", "half"])
+SHAPES: dict[str, dict[str, Any]] = {
+    "quarter": {"trunk": 4},
+    "half": {"trunk": 2},
+    "screens": {"trunk": 2, "screens": True},
+}
+
+
+@pytest.fixture(scope="module", params=list(SHAPES))
 def net(request: pytest.FixtureRequest) -> StyleNet:
     """Random weights, and rows of normal size; blocks at a quarter and at half of the size."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        shape = StyleSettings(styles=STYLES, widths=(8, 12, 16), blocks=2, trunk=request.param)
+        shape = StyleSettings(styles=STYLES, widths=(8, 12, 16), blocks=2, **SHAPES[request.param])
         made = StyleNet(shape)
         with torch.no_grad():
             made.gamma.normal_(1.0, 0.3)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from vfxswap.nets.layers import parameter_count
+from vfxswap.nets.screens import SCREENS
 from vfxswap.nets.style import StyleNet, StyleSettings
 from vfxswap.nets.style_strips import bytes_per_pixel, styled
 
 STYLES = ("chalk", "ink", "neon")
 
 
-@pytest.fixture(scope="module", params=[4, 2], ids=["quarter", "half"])
+SHAPES: dict[str, dict[str, Any]] = {
+    "quarter": {"trunk": 4},
+    "half": {"trunk": 2},
+    "screens": {"trunk": 2, "screens": True},
+}
+
+
+@pytest.fixture(scope="module", params=list(SHAPES))
 def net(request: pytest.FixtureRequest) -> StyleNet:
     """Small networks whose blocks run at a quarter and at half of the picture's size."""
     torch.manual_seed(3)
-    shape = StyleSettings(styles=STYLES, widths=(8, 12, 16), blocks=2, trunk=request.param)
+    shape = StyleSettings(styles=STYLES, widths=(8, 12, 16), blocks=2, **SHAPES[request.param])
     small = StyleNet(shape)
     small.gamma.data.normal_(1, 0.4)
     small.beta.data.normal_(0, 0.4)
@@ -116,3 +126,6 @@ def test_memory_between_layers_is_stated(net: StyleNet) -> None:
     # Blocks at half size: what goes in, what comes out, and what is added at the end.
     half = StyleNet(StyleSettings(styles=("ink",), widths=(16, 48, 64), trunk=2))
     assert bytes_per_pixel(half) == pytest.approx(4 * 3 * 64 / 4)
+    # Screens are kept as bytes, once for all styles.
+    seen = StyleNet(half.settings.model_copy(update={"screens": True}))
+    assert bytes_per_pixel(seen) == bytes_per_pixel(half) + len(SCREENS)

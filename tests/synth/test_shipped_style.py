@@ -13,7 +13,7 @@ from vfxswap.effects.style import every_style
 from vfxswap.io.weights import find_model, load_net
 from vfxswap.nets.perceptual import Perceptual
 from vfxswap.nets.style import StyleNet
-from vfxswap.synth.style_drawings import DRAWN_PX
+from vfxswap.synth.style_drawings import DRAWN_PX, place
 from vfxswap.synth.style_pictures import as_net, photograph
 from vfxswap.synth.style_recipe import read_picture
 from vfxswap.train.style_losses import StyleTarget
@@ -93,7 +93,7 @@ def test_style_loss_falls_in_eleven_blends_from_one_style_to_the_other(
     judge = load_net(stored.card, stored.folder, device="cpu")
     assert isinstance(judge, Perceptual)
     cup = np.ascontiguousarray(photograph("coffee.png", DRAWN_PX)[:, 120 : 120 + DRAWN_PX])
-    picture = as_net(drawn("impasto", cup, np.random.default_rng([34, 0])))
+    picture = as_net(drawn("impasto", cup, origin=place(-1)))
     target = StyleTarget.of([torch.from_numpy(picture).permute(2, 0, 1)], judge, LAYERS)
     losses = blend_losses(net, judge, cat, first="ink_wash", second="impasto", target=target)
     assert len(losses) == 11

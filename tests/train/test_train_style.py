@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,8 +185,8 @@ def test_style_training_lowers_its_loss(features: Perceptual) -> None:
 
 def test_drawn_counterparts_teach_what_their_style_does(features: Perceptual) -> None:
     data = _paired(features, "red", "green")
-    trainer = StyleTrainer(_training(iterations=150, rate=6e-3), data, features)
-    while trainer.iteration < 150:
+    trainer = StyleTrainer(_training(iterations=250, rate=6e-3), data, features)
+    while trainer.iteration < 250:
         trainer.step()
     picture = data.contents[:1]
     with torch.inference_mode():
@@ -200,11 +201,38 @@ def test_drawn_counterparts_teach_what_their_style_does(features: Perceptual) ->
 def test_crops_and_their_counterparts_show_the_same_place(features: Perceptual) -> None:
     data = _paired(features, "red", "green")
     trainer = StyleTrainer(_training(batch=4), data, features)
-    crops, drawn, _ = trainer._drawn()
+    crops, drawn, _, _ = trainer._drawn()
     assert drawn is not None and crops.shape == drawn.shape == (4, 3, 32, 32)
     for crop, counterpart in zip(crops, drawn):
         lift = crop[2] - counterpart[2]
         assert float(lift.std()) < 2e-3 and abs(float(lift.mean())) < 0.031
+
+
+def test_a_crop_has_the_screens_of_its_place_in_its_content(features: Perceptual) -> None:
+    """The contents say where they lie: each pixel's net space is its column and row."""
+    plain = _paired(features, "red", "green")
+    y, x = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+    ramp = torch.stack([x, y, 0 * x])[None].expand(6, -1, -1, -1) / 256
+    places = [(100 * k, 7 * k) for k in range(6)]
+    data = replace(plain, contents=ramp.contiguous(), places=places)
+    trainer = StyleTrainer(_training(batch=4, screens=True), data, features)
+    crops, _, _, origins = trainer._drawn()
+    for crop, (left, top) in zip(crops, origins):
+        lift = float(crop[2].mean())
+        corner = (256 * (crop[:2, 0, 0] - lift)).round().long().tolist()
+        assert (left - corner[0], top - corner[1]) in places
+
+
+def test_marks_of_a_moved_frame_are_compared_by_cells_that_hold_them(features: Perceptual) -> None:
+    """A picture whose marks are half a period off is far from its drawing as a frame of its own,
+    near as the later frame of a pair."""
+    trainer = StyleTrainer(_training(cell_px=1), _paired(features, "red", "green"), features)
+    stripes = torch.arange(32).remainder(4).lt(2).float().expand(1, 3, 32, 32) * 0.4
+    both = torch.cat([stripes, stripes])
+    content, _ = trainer._compared(both.roll(2, 3), both, True)
+    assert float(content[1]) < 0.2 * float(content[0])
+    alone, _ = trainer._compared(stripes.roll(2, 3), stripes, False)
+    assert float(alone) == pytest.approx(float(content[0]), rel=0.05)
 
 
 def test_a_crop_that_does_not_divide_into_windows_is_refused(features: Perceptual) -> None:
@@ -213,7 +241,7 @@ def test_a_crop_that_does_not_divide_into_windows_is_refused(features: Perceptua
         StyleTrainer(_training(crop_px=36, windows=4), data, features)
 
 
-@pytest.mark.parametrize("changes", [{}, {"temporal_weight": 5.0}])
+@pytest.mark.parametrize("changes", [{}, {"screens": True}, {"temporal_weight": 5.0}])
 def test_a_resumed_training_on_counterparts_equals_an_unbroken_one(
     features: Perceptual, tmp_path: Path, changes: dict[str, float]
 ) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vfxswap import color
 from vfxswap.files import atomic_path
+from vfxswap.nets.screens import place_hash, screens
 from vfxswap.nets.style import (
     BLACK,
     DARKEST,
@@ -44,11 +45,18 @@ class _Step(nn.Module):
         self.beta = _fixed((weights @ net.beta[:, columns])[..., None, None])
         self.pad, self.stride, self.up = layer.kernel // 2, layer.stride, layer.up
         self.relu, self.epsilon = layer.relu, EPSILON
+        self.screened = layer.screened
+        columns = net.screen_columns
+        self.screen_gamma = _fixed((weights @ net.gamma[:, columns])[..., None, None])
+        self.screen_beta = _fixed((weights @ net.beta[:, columns])[..., None, None])
         self.keeps, self.adds = layer.name.endswith("a"), layer.name.endswith("b")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         if self.up > 1:
             x = F.interpolate(x, scale_factor=float(self.up), mode="nearest")
+        if self.screened:
+            chosen = seen.to(x.dtype) * self.screen_gamma + self.screen_beta
+            x = torch.cat([x, chosen.expand(x.shape[0], -1, -1, -1)], 1)
         x = F.pad(x, [self.pad, self.pad, self.pad, self.pad], mode="reflect")
         x = F.conv2d(x.to(self.weight.dtype), self.weight, stride=[self.stride, self.stride])
         plain = x.float()
@@ -78,6 +86,7 @@ class StyleForNuke(nn.Module):
         self.cut, self.slope, self.offset = color._CUT, color._SLOPE, color._OFFSET
         self.black_stops, self.stops = color._BLACK_STOPS, color._STOPS
         self.cut_net = color._CUT_NET
+        self.screened = net.settings.screens
         self.multiple, self.least = MULTIPLE, LEAST_SIDE_PX
         self.black, self.white, self.knee = BLACK, WHITE, KNEE
         self.darkest, self.span, self.grain = DARKEST, SPAN, GRAIN
@@ -91,11 +100,13 @@ class StyleForNuke(nn.Module):
         wide += -wide % self.multiple
         x = F.pad(x, [0, wide - width, 0, high - height], mode="replicate")
         x = self.prepared(self.to_net(x))
-        before = x
+        before = seen = x
+        if self.screened:
+            seen = screens(torch.arange(wide), torch.arange(high), x.device)
         for step in self.steps:
             if step.keeps:
                 before = x
-            x = step(x)
+            x = step(x, seen)
             if step.adds:
                 x = before + x
         net = self.darkest + self.span * torch.sigmoid(x.float())
@@ -126,10 +137,7 @@ class StyleForNuke(nn.Module):
         """As vfxswap.nets.style.still_grain, for a picture of this size."""
         x = torch.arange(net.shape[3], device=net.device, dtype=torch.int64)[None]
         y = torch.arange(net.shape[2], device=net.device, dtype=torch.int64)[:, None]
-        mixed = (x * 374761393 + y * 668265263) & 0xFFFFFFFF
-        mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0xFFFFFFFF
-        mixed = ((mixed ^ (mixed >> 16)) * 1274126177) & 0xFFFFFFFF
-        return ((mixed ^ (mixed >> 15)).float() * (2 / 0xFFFFFFFF) - 1)[None, None]
+        return place_hash(x, y, 0)[None, None]
 
 
 def scripted(net: StyleNet, style: Mapping[str, float]) -> torch.jit.ScriptModule:

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vfxswap.nets.layers import Needs
+from vfxswap.nets.screens import SCREENS, place_hash, screens
 from vfxswap.settings import Settings
 
 EPSILON = 1e-5
@@ -30,6 +31,8 @@ MULTIPLE = 4
 GRAIN = 0.15
 """Amplitude of the still grain on the input, where black is -1 and white 1: out of a plain area
 convolutions alone can make no strokes."""
+Place = tuple[int, int]
+"""Column and row in the plane of grain and screens."""
 
 
 class StyleSettings(Settings):
@@ -45,11 +48,17 @@ class StyleSettings(Settings):
         description="By what the picture's side is divided in the residual blocks; published 4. At "
         "2 a stroke is twice as many samples wide there: fine lines come out clean.",
     )
+    screens: bool = Field(
+        default=False,
+        description="down2 and up2 see the still screens of `vfxswap.nets.screens` too, which say "
+        "where a dot, a pane or a stitch lies; each style has a γ and β for every one.",
+    )
 
 
 class Layer(NamedTuple):
     """A convolution and its normalisation: reads `up` times enlarged input; `at` says by what the
-    picture's side is divided behind it; the parameters are columns `start`…`stop` of the table."""
+    picture's side is divided behind it; `screened` ones read the screens behind their input; the
+    parameters are columns `start`…`stop` of the table."""
 
     name: str
     kernel: int
@@ -57,6 +66,7 @@ class Layer(NamedTuple):
     up: int
     at: int
     relu: bool
+    screened: bool
     start: int
     stop: int
 
@@ -78,10 +88,16 @@ class StyleNet(nn.Module):
         start = 0
         for name, channels, out, kernel, stride, up, at in _table(settings):
             # Not "same" padding: edges are reflected, and statistics remove a bias at once.
+            screened = settings.screens and name in ("down2", "up2")
+            channels += len(SCREENS) * screened
             self.convs[name] = nn.Conv2d(channels, out, kernel, stride, bias=False)
             relu = name != "out" and not name.endswith("b")
-            self.layers[name] = Layer(name, kernel, stride, up, at, relu, start, start + out)
+            self.layers[name] = Layer(
+                name, kernel, stride, up, at, relu, screened, start, start + out
+            )
             start += out
+        self.screen_columns = slice(start, start + len(SCREENS) * settings.screens)
+        start = self.screen_columns.stop
         self.gamma = nn.Parameter(torch.ones(len(settings.styles), start))
         self.beta = nn.Parameter(torch.zeros(len(settings.styles), start))
 
@@ -124,28 +140,35 @@ class StyleNet(nn.Module):
             raise ValueError("the weights of all styles are zero")
         return row / row.sum()
 
-    def forward(self, net: Tensor, weights: Tensor, *, origin: tuple[int, int] = (0, 0)) -> Tensor:
+    def forward(self, net: Tensor, weights: Tensor, *, origins: Sequence[Place] = ()) -> Tensor:
         """`net` [B, 3, H, W] in the styles that `weights` name: [N, S], or [N, S, H, W] where they
         vary over the picture; they sum to 1 over S. One picture (B = 1) may be given in N styles.
 
-        `origin` (x, y) moves the grain, for training. Returns [N, 3, H, W] in net space,
+        `origins`, one for each picture, are where they lie in the plane of grain and screens, for
+        training; (0, 0) without. Returns [N, 3, H, W] in net space,
         0.04 … 0.58. Plain and differentiable: the reference of
         `style_strips.styled`, which renders use.
         """
         height, width = net.shape[-2:]
         maps = by_size(padded(weights)) if weights.ndim == 4 else dict.fromkeys((1, 2, 4), weights)
-        x = prepared(padded(net), origin=origin)
+        x = prepared(padded(net), origins=origins)
+        seen = None
+        if self.settings.screens:
+            seen = self.chosen(screens_of(x, origins=origins), maps[1])
         for name, layer in self.layers.items():
             if name.endswith("a"):
                 before = x
-            x = self._convolved(x, layer, maps[layer.at])
+            x = self._convolved(x, layer, maps[layer.at], seen)
             if name.endswith("b"):
                 x = before + x
         return toned(x.float())[..., :height, :width]
 
-    def _convolved(self, x: Tensor, layer: Layer, weights: Tensor) -> Tensor:
+    def _convolved(self, x: Tensor, layer: Layer, weights: Tensor, seen: Tensor | None) -> Tensor:
         if layer.up > 1:
             x = F.interpolate(x, scale_factor=layer.up, mode="nearest")
+        if layer.screened:
+            assert seen is not None
+            x = torch.cat([x.expand(len(seen), -1, -1, -1), seen.to(x.dtype)], 1)
         x = F.pad(x, (layer.kernel // 2,) * 4, mode="reflect")
         x = self.convs[layer.name](x)
         variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
@@ -153,16 +176,27 @@ class StyleNet(nn.Module):
         x = torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
         return F.relu(x) if layer.relu else x
 
+    def chosen(self, seen: Tensor, weights: Tensor) -> Tensor:
+        """Screens [B or 1, K, H, W] as styles want them: each times its γ, plus its β. `weights`
+        are [N, S], or [N, S, H, W] of the same pixels."""
+        gamma, beta = self._rows(self.screen_columns, weights)
+        return torch.addcmul(beta, seen, gamma)
+
+    def _rows(self, columns: slice, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """γ and β of a blend, [N, C, 1, 1] or [N, C, h, w]."""
+        tables = (self.gamma[:, columns], self.beta[:, columns])
+        if weights.ndim == 2:
+            gamma, beta = ((weights @ t)[..., None, None] for t in tables)
+        else:
+            gamma, beta = (torch.einsum("nshw,sc->nchw", weights, t) for t in tables)
+        return gamma, beta
+
     def affine(
         self, layer: Layer, weights: Tensor, mean: Tensor, variance: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Scale and shift that normalise and restyle, [N, C, 1, 1] or, for weights that vary over
         the picture, [N, C, h, w]. `mean` and `variance` are [B, C, 1, 1]."""
-        gamma, beta = (t[:, layer.start : layer.stop] for t in (self.gamma, self.beta))
-        if weights.ndim == 2:
-            gamma, beta = ((weights @ t)[..., None, None] for t in (gamma, beta))
-        else:
-            gamma, beta = (torch.einsum("nshw,sc->nchw", weights, t) for t in (gamma, beta))
+        gamma, beta = self._rows(slice(layer.start, layer.stop), weights)
         scale = gamma * torch.rsqrt(variance + EPSILON)
         return scale, beta - mean * scale
 
@@ -192,31 +226,34 @@ class StyleNet(nn.Module):
         return small.to(self.gamma.device)
 
 
-def prepared(net: Tensor, *, origin: tuple[int, int] = (0, 0)) -> Tensor:
+def prepared(net: Tensor, *, origins: Sequence[Place] = ()) -> Tensor:
     """Net space [B, 3, H, W] with black at -1 and white at 1, bent to a limit about a stop beyond
-    either, so that no lamp rules the statistics; with still grain from `origin` (x, y) on."""
+    either, so that no lamp rules the statistics; with still grain from each of `origins` on."""
     over, under = (net - WHITE).clamp(min=0), (BLACK - net).clamp(min=0)
     bent = net.clamp(BLACK, WHITE) + KNEE * (torch.tanh(over / KNEE) - torch.tanh(under / KNEE))
-    grain = still_grain(net.shape[-2], net.shape[-1], origin=origin, device=net.device)
-    return (bent - BLACK) * (2 / (WHITE - BLACK)) - 1 + GRAIN * grain
+    height, width = net.shape[-2:]
+    planes = [still_grain(height, width, origin=o, device=net.device) for o in origins or [(0, 0)]]
+    return (bent - BLACK) * (2 / (WHITE - BLACK)) - 1 + GRAIN * torch.cat(planes)
 
 
 def still_grain(
-    height: int,
-    width: int,
-    *,
-    origin: tuple[int, int] = (0, 0),
-    device: torch.device | str = "cpu",
+    height: int, width: int, *, origin: Place = (0, 0), device: torch.device | str = "cpu"
 ) -> Tensor:
     """[1, 1, H, W] white noise in -1…1 that depends on the pixel's place alone, on every device:
-    an integer hash (xorshift and multiply), so frames of a shot have the same."""
+    an integer hash, so frames of a shot have the same."""
     x = torch.arange(width, device=device, dtype=torch.int64)[None] + origin[0]
     y = torch.arange(height, device=device, dtype=torch.int64)[:, None] + origin[1]
-    word = 0xFFFFFFFF
-    mixed = (x * 374761393 + y * 668265263) & word
-    for shift in (13, 16):
-        mixed = ((mixed ^ (mixed >> shift)) * 1274126177) & word
-    return ((mixed ^ (mixed >> 15)).float() * (2 / word) - 1)[None, None]
+    return place_hash(x, y, 0)[None, None]
+
+
+def screens_of(picture: Tensor, *, origins: Sequence[Place] = ()) -> Tensor:
+    """[B or 1, K, H, W]: the screens of pictures [B, C, H, W] from each of `origins` on."""
+    height, width = picture.shape[-2:]
+    planes = [
+        screens(torch.arange(width) + x, torch.arange(height) + y, picture.device)
+        for x, y in origins or [(0, 0)]
+    ]
+    return torch.cat(planes)
 
 
 def toned(x: Tensor) -> Tensor:

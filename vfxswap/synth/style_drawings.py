@@ -15,6 +15,7 @@ from torch import Tensor
 from vfxswap.files import atomic_path
 from vfxswap.image import Pixels
 from vfxswap.io.exr import write_png
+from vfxswap.nets.style import Place
 from vfxswap.synth.style_pictures import HELD_OUT, as_net, performer, photograph, shown
 from vfxswap.train.classifier import packed
 from vfxswap.train.style import contents_of
@@ -22,7 +23,13 @@ from vfxswap.train.style_media import drawn
 from vfxswap.train.style_preview import displayed
 
 DRAWN_PX = 512
-_DRAW, _SOURCE, _PAIR = 34, 7001, 35
+_SOURCE, _PLACE = 7001, 35
+
+
+def place(number: int) -> Place:
+    """Where content `number` lies in the plane of grain and screens."""
+    rng = np.random.default_rng([_PLACE, number + 1000])
+    return int(rng.integers(4096)), int(rng.integers(4096))
 
 
 def counterparts(
@@ -37,7 +44,7 @@ def counterparts(
         file = work / "drawn" / f"{style}-{digest}.safetensors"
         if not file.is_file():
             drawings = [
-                packed(as_net(drawn(style, displayed(p[None]), np.random.default_rng([_PAIR, k]))))
+                packed(as_net(drawn(style, displayed(p[None]), origin=place(k))))
                 for k, p in enumerate(pictures)
             ]
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +58,7 @@ def drawn_pictures(style: str, folder: Path | None = None) -> list[Pixels]:
     """A style drawn from two photographs and a performer, display-referred; PNGs in `folder`."""
     made = []
     for k, source in enumerate(_sources()):
-        picture = drawn(style, source, np.random.default_rng([_DRAW, k]))
+        picture = drawn(style, source, origin=place(-1 - k))
         made.append(picture)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

@@ -153,7 +153,9 @@ def _weave(side: int, rng: Generator) -> Pixels:
 def _wood(side: int, rng: Generator) -> Pixels:
     bend = 8 * fractal(side, rng, coarsest=0.6)
     ring = marks.waves((side, side), rng.uniform(9, 24), rng.uniform(0, np.pi), bend=bend)
-    fibre = marks.streaks(np.full((side, side), 0.1, np.float32), rng, length=30)
+    fibre = marks.streaks(
+        np.full((side, side), 0.1, np.float32), marks.white((side, side), rng), length=30
+    )
     return np.asarray(1.6 * ring - 0.8 + fibre - 0.5, np.float32)
 
 
@@ -167,7 +169,10 @@ def _cells(side: int, rng: Generator) -> Pixels:
 
 def _fur(side: int, rng: Generator) -> Pixels:
     angle = rng.uniform(0, np.pi) + 0.8 * fractal(side, rng, coarsest=0.6)
-    return np.asarray(3 * marks.streaks(angle.astype(np.float32), rng, length=24) - 1.5, np.float32)
+    white = marks.white((side, side), rng)
+    return np.asarray(
+        3 * marks.streaks(angle.astype(np.float32), white, length=24) - 1.5, np.float32
+    )
 
 
 def _spots(side: int, rng: Generator) -> Pixels:
@@ -276,5 +281,6 @@ def _of_medium(name: str, pool: list[Pixels], side: int, k: int, rng: Generator)
     if rng.random() < 0.5:
         ramp = tuple(map(tuple, np.sort(rng.uniform(0, 1, (4, 3)), 0) + rng.normal(0, 0.1, (4, 3))))
         picture = Palette(ramp, 0.3).on(picture)
-    drawn_picture = np.clip(MEDIA[name](picture, rng), 0, 1)
-    return _cut(drawn_picture.astype(np.float32), side, rng)
+    x, y = rng.integers(4096, size=2).tolist()
+    fields = marks.fields_of(picture.shape[0], picture.shape[1], origin=(x, y))
+    return _cut(marks.clipped(MEDIA[name](picture, fields)), side, rng)

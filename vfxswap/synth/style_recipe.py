@@ -24,7 +24,7 @@ from vfxswap.nets.perceptual import Perceptual
 from vfxswap.nets.style import StyleNet
 from vfxswap.persona import ModelCard
 from vfxswap.settings import Settings, nearest, validated
-from vfxswap.synth.style_drawings import counterparts, drawn_pictures, held_out
+from vfxswap.synth.style_drawings import counterparts, drawn_pictures, held_out, place
 from vfxswap.synth.style_pictures import (
     as_net,
     contents,
@@ -254,7 +254,8 @@ def style_data(
     pictures = content_pictures(recipe, folder, work, progress)
     targets = style_targets(recipe, folder, work, net, progress)
     drawn_styles = tuple(style for style, files in recipe.styles.items() if not files)
-    return StyleData(pictures, targets, counterparts(drawn_styles, pictures, work, progress))
+    drawings = counterparts(drawn_styles, pictures, work, progress)
+    return StyleData(pictures, targets, drawings, [place(k) for k in range(len(pictures))])
 
 
 def style_targets(

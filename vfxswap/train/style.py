@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from vfxswap.errors import CancelledError, JobError
 from vfxswap.nets.perceptual import Perceptual
-from vfxswap.nets.style import StyleNet, StyleSettings
+from vfxswap.nets.style import Place, StyleNet, StyleSettings
 from vfxswap.settings import Settings
 from vfxswap.train.checkpoint import load_checkpoint, save_checkpoint
 from vfxswap.train.classifier import rate, unpacked
@@ -41,6 +41,8 @@ from vfxswap.train.style_losses import (
 )
 from vfxswap.train.style_motion import moved
 
+MOVED_CELL_PX = 16
+"""Cells by which the later frame of a moving pair is compared with its drawing."""
 _DRAW, _CUT, _MOVE, _GRAIN = 21, 22, 23, 24
 
 
@@ -53,6 +55,9 @@ class StyleTraining(Settings):
     blocks: int = Field(default=5, ge=1, le=16, description="Residual blocks.")
     trunk: Literal[2, 4] = Field(
         default=4, description="By what the picture's side is divided in the blocks."
+    )
+    screens: bool = Field(
+        default=False, description="The network sees still screens, as drawn counterparts do."
     )
     iterations: int = Field(default=5000, ge=1, description="Optimiser steps.")
     batch: int = Field(default=4, ge=1, description="Pictures a step, each in a style of its own.")
@@ -96,11 +101,12 @@ class StyleTraining(Settings):
 class StyleData:
     """What is learnt from: contents [N, 3, S, S] in net space, S at least the crop's side, the
     targets by style, and, of styles that are drawn, every content so drawn: [N, S, S, 3] as
-    `classifier.packed` bytes."""
+    `classifier.packed` bytes, with the screens from its place of `places` on ((0, 0) without)."""
 
     contents: Tensor
     targets: Mapping[str, StyleTarget]
     drawn: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    places: Sequence[Place] = ()
 
     @property
     def paired(self) -> bool:
@@ -172,10 +178,10 @@ class StyleTrainer:
         s = self.training
         for group, factor in zip(self.optimiser.param_groups, (1.0, s.row_rate)):
             group["lr"] = factor * rate(self.iteration, s.iterations, s.rate)
-        pictures, counterparts, numbers = self._drawn()
+        pictures, counterparts, numbers, origins = self._drawn()
         weights = F.one_hot(self.rows[numbers], len(self.net.styles)).float().to(self.device)
         target = {k: v[numbers.to(self.device)] for k, v in self.grams.items()}
-        loss, parts = self._loss(pictures, counterparts, weights, target)
+        loss, parts = self._loss(pictures, counterparts, weights, target, origins)
         if not bool(torch.isfinite(loss)):
             raise JobError(f"the loss is not finite at iteration {self.iteration}")
         self.optimiser.zero_grad(set_to_none=True)
@@ -216,6 +222,7 @@ class StyleTrainer:
         counterparts: Tensor | None,
         weights: Tensor,
         target: dict[str, Tensor],
+        origins: list[Place],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         s = self.training
         paired = s.pairs or s.temporal_weight > 0
@@ -227,14 +234,14 @@ class StyleTrainer:
             counterparts = None if counterparts is None else frames[:, 3:]
             weights = torch.cat([weights, weights])
             target = {k: torch.cat([v, v]) for k, v in target.items()}
+            origins = origins + origins
         pictures = pictures.to(self.device).contiguous(memory_format=torch.channels_last)
-        x, y = torch.randint(4096, (2,), generator=seeded(s.seed, _GRAIN, self.iteration)).tolist()
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            made = self.net(pictures, weights, origin=(x, y))
+            made = self.net(pictures, weights, origins=origins)
         if counterparts is None:
             content, style = self._perceived(made, pictures, target)
         else:
-            content, style = self._compared(made, counterparts)
+            content, style = self._compared(made, counterparts, paired)
         parts = {"content": content, "style": style}
         loss = s.content_weight * content.mean() + s.style_weight * style.mean()
         if s.variation_weight:
@@ -247,9 +254,13 @@ class StyleTrainer:
             loss = loss + s.temporal_weight * parts["temporal"].mean()
         return loss, parts
 
-    def _compared(self, made: Tensor, counterparts: Tensor) -> tuple[Tensor, Tensor]:
+    def _compared(self, made: Tensor, counterparts: Tensor, paired: bool) -> tuple[Tensor, Tensor]:
         """Content and style loss against the same contents drawn in the style: mean features of
-        cells, and Gram matrices of windows."""
+        cells, and Gram matrices of windows.
+
+        The later frames of moving pairs have drawings whose marks moved with the picture, while
+        screens stand still: their cells are large enough to hold a mark wherever it lies.
+        """
         s = self.training
         layers = tuple(dict.fromkeys((*s.style_layers, *s.cell_layers)))
         drawn = counterparts.to(self.device).contiguous(memory_format=torch.channels_last)
@@ -257,13 +268,16 @@ class StyleTrainer:
             with torch.no_grad():
                 wanted = self.classifier(drawn, layers)
             found = self.classifier(made, layers)
-        side = made.shape[-2]
-        cells = [coarse({k: f[k] for k in s.cell_layers}, s.cell_px, side) for f in (found, wanted)]
-        content = content_loss(*cells)
+        side, parts = made.shape[-2], 2 if paired else 1
+        contents = []
+        for part, cell_px in zip(range(parts), (s.cell_px, max(s.cell_px, MOVED_CELL_PX))):
+            each = [{k: f[k].chunk(parts)[part] for k in s.cell_layers} for f in (found, wanted)]
+            cells = [coarse(f, cell_px, side) for f in each]
+            contents.append(content_loss(*cells))
         grams = windowed({k: found[k] for k in s.style_layers}, s.windows)
         with torch.no_grad():
             aims = windowed({k: wanted[k] for k in s.style_layers}, s.windows)
-        return content, window_loss(grams, aims)
+        return torch.cat(contents), window_loss(grams, aims)
 
     def _perceived(
         self, made: Tensor, pictures: Tensor, target: dict[str, Tensor]
@@ -282,24 +296,33 @@ class StyleTrainer:
             return pictures
         return pictures.mean(1, keepdim=True).expand_as(pictures)
 
-    def _drawn(self) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Contents [B, 3, crop, crop], the same drawn in its style where that is known, and the
-        number of a style for each; every style comes up once before any comes up again."""
+    def _drawn(self) -> tuple[Tensor, Tensor | None, Tensor, list[Place]]:
+        """Contents [B, 3, crop, crop], the same drawn in its style where that is known, the number
+        of a style and a place in the plane of screens for each; every style comes up once before
+        any comes up again."""
         s, count = self.training, len(self.styles)
         generator = seeded(s.seed, _DRAW, self.iteration)
         index = torch.randint(len(self.data.contents), (s.batch,), generator=generator)
         numbers = []
-        for place in range(self.iteration * s.batch, (self.iteration + 1) * s.batch):
-            deck = torch.randperm(count, generator=seeded(s.seed, _CUT, place // count))
-            numbers.append(deck[place % count])
-        contents = self.data.contents[index]
+        for turn in range(self.iteration * s.batch, (self.iteration + 1) * s.batch):
+            deck = torch.randperm(count, generator=seeded(s.seed, _CUT, turn // count))
+            numbers.append(deck[turn % count])
+        contents, chosen = self.data.contents[index], torch.stack(numbers)
         if not self.data.paired:
-            return _cut(contents, s.crop_px, generator), None, torch.stack(numbers)
+            anywhere = torch.randint(4096, (2,), generator=seeded(s.seed, _GRAIN, self.iteration))
+            x, y = anywhere.tolist()
+            return _cut(contents, s.crop_px, generator), None, chosen, [(x, y)] * s.batch
         drawn = [self.data.drawn[self.styles[int(n)]][int(i)] for n, i in zip(numbers, index)]
         both = torch.cat([contents, unpacked(np.stack(drawn))], 1)
-        crops = _window(both, s.crop_px, generator)
+        room = contents.shape[-1] - s.crop_px + 1
+        corners = torch.randint(room, (s.batch, 2), generator=generator).tolist()
+        crops = torch.stack(
+            [p[:, y : y + s.crop_px, x : x + s.crop_px] for p, (x, y) in zip(both, corners)]
+        )
+        places = [self.data.places[int(i)] if self.data.places else (0, 0) for i in index]
+        origins = [(left + x, top + y) for (left, top), (x, y) in zip(places, corners)]
         lift = (torch.rand(s.batch, 1, 1, 1, generator=generator) - 0.5) * 0.06
-        return crops[:, :3] + lift, crops[:, 3:], torch.stack(numbers)
+        return crops[:, :3] + lift, crops[:, 3:], chosen, origins
 
     def _built(self, start: StyleNet | None) -> StyleNet:
         s = self.training
@@ -307,9 +330,10 @@ class StyleTrainer:
             torch.manual_seed(s.seed)
             if start is None:
                 names = tuple(self.data.targets)
-                net = StyleNet(
-                    StyleSettings(styles=names, widths=s.widths, blocks=s.blocks, trunk=s.trunk)
-                )
+                shape = s.model_dump(include={"widths", "blocks", "trunk", "screens"})
+                net = StyleNet(StyleSettings(styles=names, **shape))
+                # Silent at first: a style finds the few that are its own.
+                net.gamma.data[:, net.screen_columns] = 0.25
                 for conv in net.convs.values():
                     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")  # type: ignore[arg-type]
             else:
@@ -394,14 +418,6 @@ def _cut(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
     grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
     cut = F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
     return cut + (draw[:, 4, None, None, None] - 0.6) * 0.1
-
-
-def _window(pictures: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Squares of [B, C, S, S] at `size`, pixel for pixel: strokes keep their scale and slant."""
-    room = pictures.shape[-1] - size + 1
-    places = torch.randint(room, (len(pictures), 2), generator=generator).tolist()
-    cuts = [p[:, y : y + size, x : x + size] for p, (y, x) in zip(pictures, places)]
-    return torch.stack(cuts)
 
 
 def contents_of(pictures: Sequence[Any]) -> Tensor:

@@ -1,11 +1,12 @@
 """Tools of the drawn media: tone, flow along forms, streaks, hatching lines, paper.
 
-Pictures are display-referred sRGB [H, W, 3] float32 in 0…1, fields [H, W] float32. All randomness
-comes from the generator passed in.
+Pictures are display-referred sRGB [H, W, 3] float32 in 0…1, fields [H, W] float32. What looks like
+chance comes from the screens or the generator passed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -13,10 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vfxswap.image import Pixels
+from vfxswap.nets import screens
 from vfxswap.train.photo import fractal
 
 Generator = np.random.Generator
+Fields = Mapping[str, Pixels]
+"""Screens by name, [H, W] in -1…1."""
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+def fields_of(height: int, width: int, origin: tuple[int, int] = (0, 0)) -> Fields:
+    """The screens of a picture whose corner lies at `origin` (x, y)."""
+    found = screens.named(height, width, origin)
+    return {name: field.numpy() for name, field in found.items()}
 
 
 def tone(picture: Pixels) -> Pixels:
@@ -71,11 +81,10 @@ def noise(shape: tuple[int, int], rng: Generator, *, coarsest: float = 0.5) -> P
     return np.ascontiguousarray(fractal(side, rng, coarsest=coarsest)[: shape[0], : shape[1]])
 
 
-def streaks(angle: Pixels, rng: Generator, *, length: int, width: float = 0.8) -> Pixels:
-    """White noise drawn out along `angle` (line integral convolution, Cabral & Leedom 1993), of
-    mean 0.5 and about uniform in 0…1."""
+def streaks(angle: Pixels, grain: Pixels, *, length: int) -> Pixels:
+    """A field of grain drawn out along `angle` (line integral convolution, Cabral & Leedom 1993),
+    of mean 0.5 and about uniform in 0…1."""
     height, wide = angle.shape
-    grain = blurred(rng.standard_normal((height, wide), dtype=np.float32), width)
     y0, x0 = np.mgrid[0:height, 0:wide].astype(np.float32)
     total = grain.copy()
     for sign in (1.0, -1.0):
@@ -89,6 +98,33 @@ def streaks(angle: Pixels, rng: Generator, *, length: int, width: float = 0.8) -
             x, y = x + nx * turned, y + ny * turned
             total += cv2.remap(grain, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return uniform(total)
+
+
+def white(shape: tuple[int, int], rng: Generator, *, sigma: float = 0.8) -> Pixels:
+    """White noise, blurred."""
+    return blurred(rng.standard_normal(shape, dtype=np.float32), sigma)
+
+
+def shifted(picture: Pixels, right_px: Pixels, down_px: Pixels) -> Pixels:
+    """A field or picture looked up at each pixel's place plus fields of offsets."""
+    y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]].astype(np.float32)
+    moved = cv2.remap(picture, x + right_px, y + down_px, cv2.INTER_LINEAR,
+                      borderMode=cv2.BORDER_REFLECT)  # fmt: skip
+    return np.asarray(moved, np.float32)
+
+
+def cell_colours(picture: Pixels, value: Pixels) -> Pixels:
+    """The mean colour of each cell of a screen, over the cell; `value` [H, W] tells cells apart."""
+    _, labels = np.unique(value, return_inverse=True)
+    labels = labels.ravel()
+    count = np.bincount(labels)
+    sums = [np.bincount(labels, picture[..., c].ravel()) for c in range(3)]
+    return clipped((np.stack(sums, -1) / count[:, None])[labels].reshape(picture.shape))
+
+
+def inked(screen: Pixels, share: Pixels | float, softness: float) -> Pixels:
+    """1 on lines that take `share` of their period, by a screen of cosines."""
+    return step(screen, np.cos(np.pi * np.clip(share, 0, 1)).astype(np.float32), softness)
 
 
 def uniform(field: Pixels) -> Pixels:
@@ -121,13 +157,9 @@ def mixed(low: Pixels | tuple[float, ...], high: Pixels | tuple[float, ...], t: 
     return np.asarray(a + (b - a) * t[..., None], np.float32)
 
 
-def paper(
-    shape: tuple[int, int], colour: tuple[float, ...], rng: Generator, *, tooth: float = 0.03
-) -> Pixels:
+def paper(colour: tuple[float, ...], fields: Fields, *, tooth: float = 0.03) -> Pixels:
     """A sheet with tooth and slight clouds."""
-    fibre = blurred(rng.standard_normal(shape, dtype=np.float32), 0.8)
-    cloud = noise(shape, rng, coarsest=0.4)
-    level = 1 + np.float32(tooth) * fibre * 2 + np.float32(0.012) * cloud
+    level = 1 + np.float32(tooth) * fields["tooth"] * 2 + np.float32(0.012) * fields["cloud_b"]
     return np.asarray(np.array(colour, np.float32) * level[..., None], np.float32)
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
 from vfxswap.image import Pixels
 from vfxswap.train import style_marks as marks
 from vfxswap.train import style_paints as paints
 from vfxswap.train import style_prints as prints
-from vfxswap.train.style_marks import Generator
+from vfxswap.train.style_marks import Fields
 
-Medium = Callable[[Pixels, Generator], Pixels]
+Medium = Callable[[Pixels, Fields], Pixels]
 Ramp = tuple[tuple[float, float, float], ...]
 
 MEDIA: dict[str, Medium] = {
@@ -22,6 +19,7 @@ MEDIA: dict[str, Medium] = {
     "engraving": prints.engraving,
     "woodcut": prints.woodcut,
     "linocut": prints.linocut,
+    "stipple": prints.stipple,
     "blueprint": prints.blueprint,
     "halftone": prints.halftone,
     "chalk": prints.chalk,
@@ -37,7 +35,9 @@ MEDIA: dict[str, Medium] = {
     "marbling": paints.marbling,
     "pastel": paints.pastel,
 }
-"""Each takes a display-referred picture [H, W, 3] in 0…1 and gives it made in the medium."""
+"""Each takes a display-referred picture [H, W, 3] in 0…1 with the screens of its place, and gives
+it made in the medium. Lines, dots and tiles are 7 px and more apart: a style network at half of the
+picture's size cannot draw finer ones."""
 
 
 @dataclass(frozen=True)
@@ -92,40 +92,12 @@ PALETTES = {
 """Styles whose colours are their own; the others take the medium's inks."""
 
 
-STROKES = {
-    "hatching": 1.7,
-    "engraving": 1.9,
-    "woodcut": 1.5,
-    "linocut": 1.5,
-    "blueprint": 1.6,
-    "halftone": 1.5,
-    "chalk": 1.6,
-    "neon": 1.2,
-    "ink_wash": 1.3,
-    "impasto": 1.4,
-    "pointillism": 1.6,
-    "watercolour": 1.3,
-    "stained_glass": 1.2,
-    "mosaic_tiles": 1.5,
-    "embroidery": 1.6,
-    "marbling": 1.3,
-    "pastel": 1.6,
-}
-"""By how much a style's strokes are larger than its medium draws them. A style network works at a
-quarter of the picture's size: periods under 8 px alias there into beads along the pixel grid, so
-lines, dots and tiles are 10 px and more apart."""
-
-
-def drawn(style: str, picture: Pixels, rng: Generator) -> Pixels:
-    """A picture in a style: its palette, then its medium at its stroke's scale.
+def drawn(style: str, picture: Pixels, *, origin: tuple[int, int] = (0, 0)) -> Pixels:
+    """A picture in a style: its palette, then its medium, with the screens from `origin` (x, y) on.
 
     Display-referred [H, W, 3] in 0…1.
     """
-    height, width = picture.shape[:2]
-    scale = STROKES.get(style, 1.0)
-    small = (max(16, round(width / scale)), max(16, round(height / scale)))
-    source = np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.float32)
     palette = PALETTES.get(style)
-    coloured = source if palette is None else palette.on(source)
-    made = marks.clipped(MEDIA[style](coloured, rng))
-    return marks.clipped(cv2.resize(made, (width, height), interpolation=cv2.INTER_LANCZOS4))
+    coloured = picture if palette is None else palette.on(picture)
+    fields = marks.fields_of(picture.shape[0], picture.shape[1], origin)
+    return marks.clipped(MEDIA[style](coloured, fields))
