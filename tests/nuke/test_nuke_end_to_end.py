@@ -149,6 +149,32 @@ def test_one_frame_at_a_proxy_is_shown_in_blocks_at_full_size(
         artist.fake.picture(node, 1002)
 
 
+def test_every_view_goes_to_the_engine_and_comes_back_as_its_own(
+    artist: Artist, tmp_path: Path
+) -> None:
+    node = artist.build(tmp_path, gain=3.0)
+    fake = artist.fake
+    fake.root_node["views"].setValue("left #ff0000\nright #00ff00")  # type: ignore[attr-defined]
+    plates = artist.studio.folder / "plates"
+    for frame in FRAMES:
+        for view, source in (("left", frame), ("right", FRAMES[0] + FRAMES[-1] - frame)):
+            (tmp_path / f"plate.{view}.{frame}.exr").symlink_to(plates / f"plate.{source}.exr")
+    plate: Any = node.input(0)
+    plate["file"].setValue((tmp_path / "plate.%V.%04d.exr").as_posix())
+    artist.press(node)
+    assert str(knob(node, "status").value()).startswith("6 of 6 frames: 6 rendered"), artist.log()
+    for frame in FRAMES:
+        for view in ("left", "right"):
+            ours, theirs = fake.picture(node, frame, view), fake.picture(plate, frame, view)
+            matte = ours.plane("gain_matte.red", theirs.bbox)
+            assert_outside_is_the_plate(ours, theirs, matte)
+            core = matte == 1
+            red, was = ours.plane("rgba.red", theirs.bbox)[core], theirs.plane("rgba.red")[core]
+            assert np.allclose(red, 3 * was, rtol=1e-4, atol=1e-4)
+    left, right = (fake.picture(node, FRAMES[0], view) for view in ("left", "right"))
+    assert not np.array_equal(left.plane("rgba.red"), right.plane("rgba.red"))
+
+
 def test_files_in_another_space_come_back_in_the_scripts_own(
     artist: Artist, tmp_path: Path
 ) -> None:

@@ -225,8 +225,7 @@ def frame(f: int | None = None) -> int:
 
 @on_main
 def views() -> list[str]:
-    words = session().root_node._value("views", 0).split()
-    return [word for word in words if not word.startswith("#")]
+    return session().views
 
 
 @on_main

@@ -163,9 +163,10 @@ class EvalString_Knob(String_Knob):
         found = self._look(name, frame)
         return found._text(frame) if isinstance(found, Knob) else found
 
-    def _file_on(self, frame: int) -> str:
-        """The file of a frame: its Tcl run, then view and number filled in."""
-        return values.frame_name(self._text(frame), frame)
+    def _file_on(self, frame: int, view: str = "") -> str:
+        """The file of a frame and view (the script's first without one): its Tcl run, then view
+        and number filled in."""
+        return values.frame_name(self._text(frame), frame, view or session().views[0])
 
     @on_main
     def evaluate(self, frame: float | None = None) -> str:

@@ -31,10 +31,11 @@ __all__ = ["Evaluation", "Picture"]
 
 
 class Evaluation:
-    """One frame of the script; a node is computed once. Errors are RuntimeErrors, as in Nuke."""
+    """One frame of one view of the script (its first without a name); a node is computed once.
+    Errors are RuntimeErrors, as in Nuke."""
 
-    def __init__(self, fake: FakeNuke, frame: int) -> None:
-        self._fake, self.frame = fake, frame
+    def __init__(self, fake: FakeNuke, frame: int, view: str = "") -> None:
+        self._fake, self.frame, self.view = fake, frame, view
         self._done: dict[Node, Picture] = {}
 
     def __call__(self, node: Node | None) -> Picture:
@@ -97,7 +98,7 @@ class Evaluation:
     def _path(self, node: Node) -> str:
         knob = node._knob("file")
         assert isinstance(knob, k.File_Knob)
-        return knob._file_on(self.frame)
+        return knob._file_on(self.frame, self.view)
 
     # Operators ----------------------------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class Evaluation:
             raise RuntimeError(f"{node._full()}: the fake reads raw files alone")
         knob = node._knob("file")
         assert isinstance(knob, k.File_Knob)
-        path = knob._file_on(frame)
+        path = knob._file_on(frame, self.view)
         try:
             return self._fake.files.setdefault(node, {}).get(path) or self._load(node, path)
         except RuntimeError as error:

@@ -72,9 +72,10 @@ def execute(
     node._check()
     if isinstance(start, FrameRanges):
         for r in start:
-            session().execute(node, r.first(), r.last(), r.increment())
+            session().execute(node, r.first(), r.last(), r.increment(), views)
     else:
-        session().execute(node, int(start), int(start if end is None else end), int(incr))
+        last = int(start if end is None else end)
+        session().execute(node, int(start), last, int(incr), views)
 
 
 @on_main
@@ -83,7 +84,7 @@ def executeMultiple(
 ) -> None:
     for first, last, step in ranges:
         for node in nodes:
-            session().execute(node, int(first), int(last), int(step))
+            session().execute(node, int(first), int(last), int(step), views)
 
 
 class ProgressTask:

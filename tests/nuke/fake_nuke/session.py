@@ -242,9 +242,16 @@ class FakeNuke:
 
     # Evaluating ---------------------------------------------------------------------------------
 
-    def picture(self, node: Node, frame: int | None = None) -> Picture:
-        """What a node gives on a frame. Raises RuntimeError, as rendering it would."""
-        return operators.Evaluation(self, self.frame_now if frame is None else frame)(node)
+    @property
+    def views(self) -> list[str]:
+        """The script's views, in order."""
+        words = self.root_node._value("views", 0).split()
+        return [word for word in words if not word.startswith("#")]
+
+    def picture(self, node: Node, frame: int | None = None, view: str = "") -> Picture:
+        """What a node gives on a frame of a view, the first one if none is named. Raises
+        RuntimeError, as rendering it would."""
+        return operators.Evaluation(self, self.frame_now if frame is None else frame, view)(node)
 
     def has_error(self, node: Node) -> bool:
         try:
@@ -266,12 +273,21 @@ class FakeNuke:
         custom = str(self.root_node._value("customOCIOConfigPath", 0))
         return operators.processor(os.environ.get("OCIO", "") or custom, source, target)
 
-    def execute(self, node: Node, first: int, last: int, step: int = 1) -> None:
-        """Renders frames of a Write. Raises RuntimeError at the first that fails."""
+    def execute(
+        self, node: Node, first: int, last: int, step: int = 1, views: Sequence[str] | None = None
+    ) -> None:
+        """Renders frames of a Write, of all views without names of some. Raises RuntimeError at the
+        first that fails."""
         if node._kind != "Write":
             raise RuntimeError(f"{node._full()} is not executable")
+        wanted = self.views if views is None else list(views)
+        if unknown := set(wanted) - set(self.views):
+            raise RuntimeError(f"{node._full()}: no view {', '.join(sorted(unknown))}")
+        if len(wanted) > 1 and "%V" not in str(node._knob("file")._to_script()):
+            raise RuntimeError(f"{node._full()}: the fake writes one view a file")
         for frame in range(first, last + 1, step):
-            self.written.append(operators.Evaluation(self, frame).write(node))
+            for view in wanted:
+                self.written.append(operators.Evaluation(self, frame, view).write(node))
 
     def farm_render(self, first: int, last: int) -> list[str]:
         """What `nuke -x` does: all Writes that are not disabled, in groups too."""

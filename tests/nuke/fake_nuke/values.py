@@ -166,7 +166,7 @@ def _file(part: str, path: str) -> str:
     return {"dirname": os.path.dirname, "tail": os.path.basename}[part](path)
 
 
-def frame_name(name: str, frame: int, view: str = "main") -> str:
+def frame_name(name: str, frame: int, view: str) -> str:
     """A file name with `%V` as the view, and `%04d` or `####` as the frame."""
 
     def number(match: re.Match[str]) -> str:
