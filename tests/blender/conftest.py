@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from blender_lab import DISPLAY, OVERSCAN, ROOT, VERSIONS, Blender, command, engine, swapped
+from blender_lab import DATA, DISPLAY, OVERSCAN, ROOT, VERSIONS, Blender, command, engine, swapped
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,15 @@ def shot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     swapped(folder, "plate.####.exr", "out")
     return folder
+
+
+@pytest.fixture
+def asked(shot: Path, tmp_path: Path) -> dict[str, Any]:
+    """What most requests have in common."""
+    return {
+        "out": str(tmp_path), "plate": str(shot / "plate.0001.exr"), "size": DATA,
+        "persona": "basalt", "cache": str(tmp_path / "cache"),
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -117,23 +117,40 @@ def calls() -> int:
 
 
 def nested_exposure(lab: Lab) -> tuple[Any, Any]:
-    """A group that doubles, with reroutes before, in and after it: its node and its last socket."""
-    group = bpy.data.node_groups.new("Doubled", "CompositorNodeTree")
-    group.interface.new_socket("In", in_out="INPUT", socket_type="NodeSocketColor")
-    group.interface.new_socket("Out", in_out="OUTPUT", socket_type="NodeSocketColor")
-    begin, end = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
+    """A group that doubles inside a group, with reroutes before, in and after them: the node of
+    the outer one and its last socket."""
+    group, begin, end = a_group("Doubled")
     exposure, bend = group.nodes.new("CompositorNodeExposure"), group.nodes.new("NodeReroute")
     exposure.inputs["Exposure"].default_value = 1.0
     group.links.new(begin.outputs[0], exposure.inputs[0])
     group.links.new(exposure.outputs[0], bend.inputs[0])
     group.links.new(bend.outputs[0], end.inputs[0])
     node = lab.tree.nodes.new("CompositorNodeGroup")
-    node.node_tree = group
+    node.node_tree = around(group)
     first, last = (lab.tree.nodes.new("NodeReroute") for _ in range(2))
     lab.link(lab.plate.outputs[0], first.inputs[0])
     lab.link(first.outputs[0], node.inputs[0])
     lab.link(node.outputs[0], last.inputs[0])
     return node, last.outputs[0]
+
+
+def a_group(name: str) -> tuple[Any, Any, Any]:
+    """A group of one picture in and one out, its beginning and its end."""
+    group = bpy.data.node_groups.new(name, "CompositorNodeTree")
+    group.interface.new_socket("In", in_out="INPUT", socket_type="NodeSocketColor")
+    group.interface.new_socket("Out", in_out="OUTPUT", socket_type="NodeSocketColor")
+    return group, group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
+
+
+def around(inner: Any) -> Any:
+    """A group that holds another, with a reroute before it."""
+    group, begin, end = a_group(f"{inner.name} inside")
+    node, bend = group.nodes.new("CompositorNodeGroup"), group.nodes.new("NodeReroute")
+    node.node_tree = inner
+    group.links.new(begin.outputs[0], bend.inputs[0])
+    group.links.new(bend.outputs[0], node.inputs[0])
+    group.links.new(node.outputs[0], end.inputs[0])
+    return group
 
 
 # What is asked -----------------------------------------------------------------------------------
@@ -222,13 +239,10 @@ def renders_what_is_linked(asked: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def bakes_inside_a_group(asked: dict[str, Any]) -> dict[str, Any]:
-    """The node lies in a group of the artist's, with a mask as its holdout."""
+def renders_inside_groups(asked: dict[str, Any]) -> dict[str, Any]:
+    """The node lies in a group of the artist's inside another, with a mask as its holdout."""
     lab = Lab(asked)
-    group = bpy.data.node_groups.new("Shot", "CompositorNodeTree")
-    group.interface.new_socket("In", in_out="INPUT", socket_type="NodeSocketColor")
-    group.interface.new_socket("Out", in_out="OUTPUT", socket_type="NodeSocketColor")
-    begin, end = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
+    group, begin, end = a_group("Shot")
     groups = part("groups")
     node = groups.add_node(lab.scene, part("session").known().effect("swap"), group)
     node.node_tree.vfxswap_swap.persona = asked["persona"]
@@ -238,10 +252,12 @@ def bakes_inside_a_group(asked: dict[str, Any]) -> dict[str, Any]:
     group.links.new(begin.outputs[0], node.inputs["Image"])
     group.links.new(node.outputs["Image"], end.inputs[0])
     outer = lab.tree.nodes.new("CompositorNodeGroup")
-    outer.node_tree = group
+    outer.node_tree = around(group)
     lab.link(lab.plate.outputs[0], outer.inputs[0])
     lab.link(outer.outputs[0], lab.end)
-    assert bpy.ops.vfxswap.bake(group=node.node_tree.name) == {"FINISHED"}
+    node.node_tree.vfxswap.mode = asked["mode"]
+    if asked["mode"] == "BAKE":
+        assert bpy.ops.vfxswap.bake(group=node.node_tree.name) == {"FINISHED"}
     lab.render("comp")
     lab.link(lab.plate.outputs[0], lab.end)
     lab.render("plain")
@@ -353,17 +369,12 @@ def resolves_clips(asked: dict[str, Any]) -> dict[str, Any]:
     still = lab.tree.nodes.new("CompositorNodeImage")
     still.image = bpy.data.images.load(asked["plate"], check_existing=False)
     see("still", still.outputs[0], 1, 2)
-    group = bpy.data.node_groups.new("Around", "CompositorNodeTree")
-    group.interface.new_socket("In", in_out="INPUT", socket_type="NodeSocketColor")
-    group.interface.new_socket("Out", in_out="OUTPUT", socket_type="NodeSocketColor")
-    begin, end = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
-    bend = group.nodes.new("NodeReroute")
-    group.links.new(begin.outputs[0], bend.inputs[0])
-    group.links.new(bend.outputs[0], end.inputs[0])
-    around = lab.tree.nodes.new("CompositorNodeGroup")
-    around.node_tree = group
-    lab.link(lab.plate.outputs[0], around.inputs[0])
-    see("through a group", around.outputs[0], 2)
+    group, begin, end = a_group("Through")
+    group.links.new(begin.outputs[0], end.inputs[0])
+    outer = lab.tree.nodes.new("CompositorNodeGroup")
+    outer.node_tree = around(group)
+    lab.link(lab.plate.outputs[0], outer.inputs[0])
+    see("through groups", outer.outputs[0], 2)
     muted = lab.tree.nodes.new("CompositorNodeExposure")
     muted.mute = True
     lab.link(lab.plate.outputs[0], muted.inputs[0])
@@ -422,39 +433,14 @@ def _list(found: Any) -> list[Any]:
     return list(found) if isinstance(found, list) else []
 
 
-def times_frames(asked: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of renders: without the node, with it from an empty cache, and from a full one."""
-    import time
-
-    lab = Lab(asked)
-    lab.scene.frame_end = asked["frames"]
-    lab.plate.frame_duration = asked["frames"]
-    lab.link(lab.plate.outputs[0], lab.end)
-    seconds = {}
-
-    def timed(name: str) -> None:
-        begun = time.perf_counter()
-        lab.render(name)
-        seconds[name] = time.perf_counter() - begun
-
-    timed("plain_cold")
-    timed("plain")
-    node = lab.node(persona=asked["persona"])
-    lab.link(lab.plate.outputs[0], node.inputs["Image"])
-    lab.render("warm", 1)
-    node.node_tree.vfxswap_swap.amount = 0.9
-    timed("effect")
-    timed("cached")
-    return {"seconds": seconds, "calls": calls(), "report": lab.report()}
-
-
-def main() -> None:
+def answer(functions: dict[str, Any]) -> None:
+    """Does what the request names, and writes the answer beside it."""
     path = Path(sys.argv[-1])
     asked = json.loads(path.read_text())
-    answer = globals()[asked["function"]](asked)
-    answer["version"] = list(bpy.app.version)
-    path.with_suffix(".answer.json").write_text(json.dumps(answer))
+    told = functions[asked["function"]](asked)
+    told["version"] = list(bpy.app.version)
+    path.with_suffix(".answer.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
-    main()
+    answer(globals())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from blender_lab import (
+    CLOSE,
     DATA,
     DISPLAY,
     FRAMES,
@@ -20,45 +21,20 @@ from blender_lab import (
     channels,
     command,
     engine,
+    errors,
+    matte,
+    picture,
     pixels,
+    shrunk,
     swapped,
+    untouched,
 )
 
 from vfxswap.effects.describe import description
 
 pytestmark = [pytest.mark.host, pytest.mark.timeout(900)]
 
-CLOSE = 1e-3
-"""Largest difference that Blender's own arithmetic may make."""
 MATTES = ("swap_matte swap", "swap_matte skin")
-
-
-@pytest.fixture
-def asked(shot: Path, tmp_path: Path) -> dict[str, Any]:
-    """What most requests have in common."""
-    return {
-        "out": str(tmp_path), "plate": str(shot / "plate.0001.exr"), "size": DATA,
-        "persona": "basalt", "cache": str(tmp_path / "cache"),
-    }  # fmt: skip
-
-
-def picture(folder: Path, name: str, frame: int) -> Pixels:
-    return pixels(folder / f"{name}.{frame:04d}.exr")[..., :3]
-
-
-def matte(shot: Path, frame: int, name: str = "out") -> Pixels:
-    return channels(shot / f"{name}.{frame:04d}.exr", "swap_matte.red")[..., 0]
-
-
-def untouched(values: Pixels, blender: Blender) -> Any:
-    """Where a matte is 0. Blender 5.2 resamples a plate with overscan by an unseen fraction of a
-    pixel (its own render of the plate is 2e-4 off), and so with it the matte's edge."""
-    outside = values == 0
-    return outside & _shrunk(outside) if blender.version == "5.2" else outside
-
-
-def errors(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    return [entry for entry in answer["report"] if entry["level"] == "ERROR"]
 
 
 # Installing -----------------------------------------------------------------------------------
@@ -126,7 +102,7 @@ def test_the_file_that_blender_shows_is_the_file_that_is_asked_for(
 ) -> None:
     found = blender.run("resolves_clips", **asked)["found"]
     plates = {frame: picture(shot, "plate", frame) for frame in FRAMES}
-    shown = ("plain", "late", "cyclic", "clip", "late clip", "still", "through a group", "muted")
+    shown = ("plain", "late", "cyclic", "clip", "late clip", "still", "through groups", "muted")
     for name in shown:
         for frame, file in found[name]["files"].items():
             seen = picture(tmp_path, name, int(frame))
@@ -221,10 +197,11 @@ def test_pixels_on_no_disk_are_swapped_as_the_command_line_does_it(
         assert np.array_equal(comp[outside], plain[outside])
 
 
-def test_a_node_in_a_group_is_baked_with_its_holdout(
-    blender: Blender, asked: dict[str, Any], tmp_path: Path
+@pytest.mark.parametrize("mode", ["BAKE", "TAP"])
+def test_a_node_in_nested_groups_sees_its_plate_and_its_holdout(
+    blender: Blender, asked: dict[str, Any], tmp_path: Path, mode: str
 ) -> None:
-    answer = blender.run("bakes_inside_a_group", **asked)
+    answer = blender.run("renders_inside_groups", **{**asked, "mode": mode})
     assert errors(answer) == []
     changed = []
     for frame in FRAMES:
@@ -250,16 +227,9 @@ def test_overscan_lands_in_place_when_the_frame_is_the_display_window(
         outside = matte(shot, frame)[border:-border, border:-border] == 0
         truth = picture(shot, "out", frame)[border:-border, border:-border]
         # Blender resamples a picture that is larger than the frame, and with it the matte's edge.
-        edge = outside & _shrunk(outside)
+        edge = outside & shrunk(outside)
         assert np.array_equal(comp[edge], plain[edge])
         assert np.abs(comp - truth).max() < CLOSE
-
-
-def _shrunk(mask: Any) -> Any:
-    small = mask.copy()
-    for axis in (0, 1):
-        small &= np.roll(mask, 1, axis) & np.roll(mask, -1, axis)
-    return small
 
 
 def test_a_plate_in_another_space_keeps_it_and_its_mattes_stay_data(

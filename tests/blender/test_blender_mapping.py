@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from vfxswap_blender.description import Description, Effect, Layer, Setting, parse, read, snapshot
 from vfxswap_blender.mapping import (
     at_frames,
+    grouped,
     layer_sockets,
     property_of,
     rows_of,
@@ -23,6 +25,7 @@ from vfxswap_blender.mapping import (
 
 from vfxswap.effects import SETTINGS
 from vfxswap.effects.describe import description
+from vfxswap.job import FILE_SETTINGS
 from vfxswap.settings import settings_at
 
 DESCRIPTION: Description = parse(description())
@@ -31,8 +34,13 @@ DESCRIPTION: Description = parse(description())
 def setting(kind: str = "number", **row: Any) -> Setting:
     """A setting as the engine would describe it."""
     row = {"name": "x", "type": kind, "help": "What it is.", "default": 0, "keyframes": True, **row}
-    effect = {"name": "e", "settings": [row], "layers": [], "mattes": []}
-    return parse({"version": "1", "effects": [effect]}).effects[0].settings[0]
+    return effect(settings=[row]).settings[0]
+
+
+def effect(**more: Any) -> Effect:
+    """An effect as the engine would describe it."""
+    row = {"name": "e", "settings": [], "layers": [], "mattes": [], **more}
+    return parse({"version": "1", "effects": [row], "names": {"e": ["a"]}}).effects[0]
 
 
 def test_every_setting_of_every_effect_has_a_widget_and_its_default_is_the_engines() -> None:
@@ -67,7 +75,46 @@ def test_ranges_units_and_help_reach_the_property() -> None:
     assert arguments["options"] == set(), "what no job may keyframe is not animated"
     assert property_of(setting("boolean", default=True))[0] == "BoolProperty"
     assert tip(setting(help="", unit="s")) == " (seconds)"
-    assert title("matte_grow_px") == "Matte grow"
+    assert title("matte_grow_px") == "Matte grow" and title("pd_mm") == "Pd"
+    assert tip(setting(unit="pdpt")) == "What it is (prism dioptres)"
+
+
+def test_a_bound_that_no_value_may_have_is_not_reached() -> None:
+    open_ended = setting(exclusiveMinimum=0, maximum=10, default=0.1)
+    assert property_of(open_ended)[1]["min"] == 1e-4
+    assert value_of(open_ended, 0.0) == 1e-4 and value_of(open_ended, 11.0) == 10
+    whole = setting("integer", minimum=0, exclusiveMaximum=4)
+    assert property_of(whole)[1]["max"] == 3 and value_of(whole, 9) == 3
+
+
+def test_a_setting_that_names_a_file_is_picked_and_a_picture_has_an_input() -> None:
+    described = effect(
+        settings=[{"name": "ref", "type": "string", "default": "", "help": "It.", "file": True}],
+        pictures=[{"setting": "ref", "help": "Who.", "card": True}],
+    )
+    function, arguments = property_of(described.settings[0])
+    assert function == "StringProperty" and arguments["subtype"] == "FILE_PATH"
+    assert described.pictures[0].setting == "ref" and described.pictures[0].card
+    assert value_of(described.settings[0], "//a.exr") == "//a.exr"
+
+
+def test_every_setting_of_the_engine_that_names_a_file_is_picked() -> None:
+    picked = {s.name for e in DESCRIPTION.effects for s in e.settings if s.kind == "file"}
+    assert picked == set(FILE_SETTINGS)
+    for known in DESCRIPTION.effects:
+        files = {s.name for s in known.settings if s.kind == "file"}
+        assert {picture.setting for picture in known.pictures} <= files
+
+
+def test_many_settings_are_grouped_by_their_first_word_and_none_is_lost() -> None:
+    for known in DESCRIPTION.effects:
+        groups = grouped(known.settings)
+        shown = [each.name for _, held in groups for each in held]
+        assert sorted(shown) == sorted(each.name for each in known.settings)
+        for word, held in groups:
+            assert len(held) >= 3 if word else len(held) == 1
+            assert not word or all(each.name.split("_")[0] == word for each in held)
+        assert bool([word for word, _ in groups if word]) == (len(known.settings) > 24)
 
 
 def rows(kind: str) -> dict[str, Any]:
@@ -79,8 +126,10 @@ def rows(kind: str) -> dict[str, Any]:
     ("row", "value", "wanted"),
     [
         (rows("string"), [("1", "a")], {"1": "a"}),
-        (rows("number"), [(" a ", " 0.5 ")], {"a": 0.5}),
-        (rows("integer"), [("a", "3")], {"a": 3}),
+        (rows("string"), [(" a ", " b ")], {"a": "b"}),
+        (rows("number"), [(" a ", 0.5)], {"a": 0.5}),
+        (rows("integer"), [("a", 3)], {"a": 3}),
+        (rows("number"), [("a", 0.10000000149011612), ("b", 2)], {"a": 0.1, "b": 2.0}),
         ({"kind": "array", "default": [1, 2]}, "[3, 4]", [3, 4]),
         ({"kind": "array", "default": [1, 2]}, " ", [1, 2]),
         ({"kind": "number", "default": None}, "2.5", 2.5),
@@ -97,9 +146,9 @@ def test_text_that_is_no_value_is_named() -> None:
     with pytest.raises(ValueError, match="x is no JSON"):
         value_of(setting("array", default=[]), "[1")
     numbers = setting("object", additionalProperties={"type": "number"})
-    with pytest.raises(ValueError, match="x: a=b is no number"):
-        value_of(numbers, [("a", "b")])
-    assert rows_of(numbers, [("", "nameless"), ("a", "1")]) == {"a": 1.0}
+    with pytest.raises(ValueError, match="x names a twice"):
+        value_of(numbers, [("a", 1.0), ("a", 2.0)])
+    assert rows_of(numbers, [("", 3.0), ("a", 1.0)]) == {"a": 1.0}
 
 
 @settings(deadline=None)
@@ -150,13 +199,40 @@ def test_settings_that_vary_are_keyed_exactly() -> None:
         at_frames({1: {"b": "x"}, 2: {"b": "y"}})
 
 
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_numbers_by_name_are_keyed_one_by_one(name: str) -> None:
+    known = DESCRIPTION.effect(name)
+    assert known is not None
+    for each in known.settings:
+        if each.kind == "rows" and each.keyframes:
+            frames = {1: {each.name: {"a": 0.0, "b": 1.0}}, 3: {each.name: {"a": 0.5, "b": 1.0}}}
+            job = at_frames(frames)
+            keys = {"keys": {"1": 0.0, "3": 0.5}, "interpolation": "step"}
+            assert job == {each.name: {"a": keys, "b": 1.0}}
+            for frame, wanted in frames.items():
+                read = settings_at(job, SETTINGS[name], frame).model_dump()
+                assert read[each.name] == wanted[each.name]
+    with pytest.raises(ValueError, match="x cannot be animated"):
+        at_frames({1: {"x": {"a": 1.0}}, 2: {"x": {"b": 1.0}}})
+
+
 def test_a_snapshot_reads_back_and_rubbish_is_refused(tmp_path: Path) -> None:
-    models = [{"name": "comb", "personas": ["amber"]}]
+    models = [
+        {"name": "comb", "effect": "swap", "personas": ["amber"], "folder": "/x", "licence": "l"},
+        {"name": "gems", "effect": "mosaic", "personas": [], "thumbs": {"gem": "/x/gem.jpg"}},
+    ]
     path = tmp_path / "description.json"
     path.write_text(json.dumps(snapshot(description(), models)))
     kept = read(str(path))
-    assert kept.effects == DESCRIPTION.effects and kept.names == ("amber", "comb")
+    assert [replace(e, names=()) for e in kept.effects] == list(DESCRIPTION.effects)
+    names = {e.name: e.names for e in kept.effects}
+    assert names["swap"] == ("amber", "comb") and names["mosaic"] == ("gem", "gems")
     assert isinstance(kept.effect("swap"), Effect) and kept.effect("nothing") is None
-    for rubbish in ({}, {"version": "1", "effects": [{}]}, {"version": "1", "effects": 3}):
+    for rubbish in (
+        {},
+        {"version": "1", "effects": [{}], "names": []},
+        {"version": "1", "effects": [{}]},
+        {"version": "1", "effects": 3},
+    ):
         with pytest.raises(ValueError, match="not a description"):
             parse(rubbish)

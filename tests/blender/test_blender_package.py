@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 from blender_lab import ROOT
+from vfxswap_blender.description import snapshot as fetched
 
 import vfxswap
 from vfxswap.cli import main
 from vfxswap.cli.install_blender import contents, snapshot
 from vfxswap.effects.describe import description
 from vfxswap.errors import JobError
+from vfxswap.io.weights import list_models
 
 SOURCE = ROOT / "plugins" / "blender" / "vfxswap_blender"
 SOURCES = sorted(SOURCE.glob("*.py"))
@@ -50,7 +52,12 @@ def test_the_zip_holds_the_extension_the_client_and_this_engines_description(
     for path in (ROOT / "plugins" / "client").glob("*.py"):
         assert files[f"client/{path.name}"] == path.read_bytes()
     now = json.loads(json.dumps(description()["effects"]))
-    assert json.loads(files["description.json"])["effects"] == now
+    kept = json.loads(files["description.json"])
+    assert kept["effects"] == now
+    told = {"effects": now, "version": vfxswap.__version__}
+    assert kept == fetched(told, [model.row() for model in list_models(broken=[])])
+    assert {"amber", "comb-starter"} <= set(kept["names"]["swap"])
+    assert b"/models/" not in files["description.json"], "paths of this machine stay here"
     assert b"GNU GENERAL PUBLIC LICENSE" in files["LICENSE"]
     assert not [name for name in files if "__pycache__" in name or name.endswith(".json.py")]
 

@@ -87,14 +87,19 @@ def contents(plugins: Path, description: dict[str, Any]) -> dict[str, bytes]:
 
 
 def snapshot() -> dict[str, Any]:
-    """This engine's effects, and the names that it would suggest for free text."""
+    """This engine's effects, and by effect the names that it would suggest for free text."""
     from vfxswap.effects.describe import description
     from vfxswap.io.weights import list_models
 
     said = description()
-    models = [model.row() for model in list_models(broken=[])]
-    names = {m["name"] for m in models} | {p for m in models for p in m["personas"]}
-    return {"version": said["version"], "effects": said["effects"], "names": sorted(names)}
+    names: dict[str, set[str]] = {}
+    for model in (model.row() for model in list_models(broken=[])):
+        known = names.setdefault(model["effect"], set())
+        known.update(
+            [model["name"]], model["personas"], model["styles"], model["features"], model["thumbs"]
+        )
+    suggested = {effect: sorted(found) for effect, found in names.items()}
+    return {"version": said["version"], "effects": said["effects"], "names": suggested}
 
 
 def build(plugins: Path, target: Path) -> None:

@@ -116,15 +116,31 @@ def scene_linear() -> str:
 
 def fcurves(datablock: Any) -> Iterator[Any]:
     """Animation curves of a datablock."""
-    data = datablock.animation_data
-    if data is None or data.action is None:
-        return
-    if data.action_slot is not None:
-        from bpy_extras.anim_utils import action_get_channelbag_for_slot
+    bag = _channels(datablock)
+    if bag is not None:
+        yield from bag.fcurves
 
-        bag = action_get_channelbag_for_slot(data.action, data.action_slot)
-        if bag is not None:
-            yield from bag.fcurves
+
+def remove_fcurve(datablock: Any, curve: Any) -> None:
+    """Removes one of a datablock's animation curves."""
+    bag = _channels(datablock)
+    assert bag is not None
+    bag.fcurves.remove(curve)
+
+
+def drivers(datablock: Any) -> Iterator[Any]:
+    """Drivers of a datablock."""
+    if datablock.animation_data is not None:
+        yield from datablock.animation_data.drivers
+
+
+def _channels(datablock: Any) -> Any | None:
+    data = datablock.animation_data
+    if data is None or data.action is None or data.action_slot is None:
+        return None
+    from bpy_extras.anim_utils import action_get_channelbag_for_slot
+
+    return action_get_channelbag_for_slot(data.action, data.action_slot)
 
 
 def use_cpu(scene: Any) -> None:

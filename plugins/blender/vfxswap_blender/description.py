@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 SNAPSHOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "description.json")
 """The description that the extension was built with, so that nodes draw without an engine."""
 
-Kind = Literal["float", "int", "bool", "enum", "string", "rows", "json"]
+Kind = Literal["float", "int", "bool", "enum", "string", "file", "rows", "json"]
 """`rows` are name=value pairs; `json` is whatever has no widget of its own, as JSON text."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of an effect. `minimum` and `maximum` are None where there is no bound."""
+    """One setting of an effect. `minimum` and `maximum` are None where there is no bound; `open`
+    names those of them that no value may have. `keyframes` of rows are those of each value."""
 
     name: str
     kind: Kind
@@ -32,6 +33,7 @@ class Setting:
     unit: str = ""
     choices: tuple[str, ...] = ()
     keyframes: bool = False
+    open: tuple[str, ...] = ()
     row_kind: Literal["string", "float", "int"] = "string"
     """What the values of `rows` are."""
 
@@ -55,6 +57,16 @@ class Matte:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A still that a setting names, which may be linked instead. `card`: who is on it is told by
+    a card beside its file."""
+
+    setting: str
+    help: str
+    card: bool = False
+
+
+@dataclass(frozen=True)
 class Effect:
     """An effect, from which a node, its properties and its sockets are made."""
 
@@ -63,6 +75,9 @@ class Effect:
     settings: tuple[Setting, ...]
     layers: tuple[Layer, ...]
     mattes: tuple[Matte, ...]
+    pictures: tuple[Picture, ...] = ()
+    names: tuple[str, ...] = ()
+    """What its text settings may name, to suggest: models, personas, styles, themes, features."""
 
     @property
     def label(self) -> str:
@@ -72,11 +87,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class Description:
-    """Effects, and `names` that the engine knows (personas, models) to suggest for free text."""
+    """Effects of an engine of this version."""
 
     version: str
     effects: tuple[Effect, ...]
-    names: tuple[str, ...] = ()
 
     def effect(self, name: str) -> Effect | None:
         """The effect of this name, None when this description has none."""
@@ -86,9 +100,9 @@ class Description:
 def parse(data: Mapping[str, Any]) -> Description:
     """A description from the engine's, or from a snapshot. Raises ValueError for anything else."""
     try:
-        effects = tuple(_effect(row) for row in data["effects"])
-        names = tuple(str(name) for name in data.get("names", ()))
-        return Description(str(data["version"]), effects, names)
+        names = data.get("names", {})
+        effects = tuple(_effect(row, names.get(row["name"], ())) for row in data["effects"])
+        return Description(str(data["version"]), effects)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a description of effects: {error!r}") from None
 
@@ -101,18 +115,27 @@ def read(path: str = SNAPSHOT) -> Description:
 
 def snapshot(description: Mapping[str, Any], models: Any) -> dict[str, Any]:
     """What a snapshot holds of an engine's `describe` and `models` answers."""
-    names = {str(m["name"]) for m in models} | {str(p) for m in models for p in m["personas"]}
+    names: dict[str, set[str]] = {}
+    for model in models:
+        lists = [value for value in model.values() if isinstance(value, list)]
+        known = {str(name) for named in (*lists, model.get("thumbs", ())) for name in named}
+        names.setdefault(str(model["effect"]), set()).update(known, (str(model["name"]),))
     kept = {key: description[key] for key in ("version", "effects")}
-    return {**kept, "names": sorted(names)}
+    return {**kept, "names": {effect: sorted(found) for effect, found in names.items()}}
 
 
-def _effect(row: Mapping[str, Any]) -> Effect:
+def _effect(row: Mapping[str, Any], names: Iterable[str]) -> Effect:
     layers = tuple(
         Layer(x["name"], tuple(x["channels"]), x["kind"], x.get("help", "")) for x in row["layers"]
     )
     mattes = tuple(Matte(x["role"], x.get("help", "")) for x in row["mattes"])
+    pictures = tuple(
+        Picture(x["setting"], x.get("help", ""), bool(x.get("card")))
+        for x in row.get("pictures", ())
+    )
     settings = tuple(_setting(x) for x in row["settings"])
-    return Effect(row["name"], row.get("help", ""), settings, layers, mattes)
+    help_text = row.get("help", "")
+    return Effect(row["name"], help_text, settings, layers, mattes, pictures, tuple(names))
 
 
 def _setting(row: Mapping[str, Any]) -> Setting:
@@ -126,7 +149,12 @@ def _setting(row: Mapping[str, Any]) -> Setting:
         maximum=_bound(row, "maximum", "exclusiveMaximum"),
         unit=row.get("unit", ""),
         choices=tuple(str(choice) for choice in row.get("enum", ())),
-        keyframes=bool(row.get("keyframes", False)),
+        keyframes=bool(row.get("keyframes") or row.get("keyframed_entries")),
+        open=tuple(
+            end
+            for end, name in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
+            if row.get(end) is None and row.get(name) is not None
+        ),
         row_kind=row_kind,
     )
 
@@ -140,6 +168,8 @@ def _kind(row: Mapping[str, Any]) -> tuple[Kind, Literal["string", "float", "int
     if choices:
         texts = all(isinstance(choice, str) for choice in choices)
         return ("enum" if texts and row.get("default") in choices else "json"), "string"
+    if kind == "string" and row.get("file"):
+        return "file", "string"
     plain: dict[Any, Kind] = {
         "number": "float", "integer": "int", "boolean": "bool", "string": "string",
     }  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 import bpy
 
 from . import api, graph
-from .description import Description, Effect, Layer
+from .description import Description, Effect, Layer, Picture
 from .mapping import layer_sockets, title
 from .sequences import Clip
 
@@ -36,26 +36,53 @@ def new_group(effect: Effect) -> Any:
         if setting.kind == "rows":
             for name, value in (setting.default or {}).items():
                 row = getattr(plain, setting.name).add()
-                row.name, row.value = str(name), str(value)
-    sockets = group.interface
-    sockets.new_socket("Image", in_out="INPUT", socket_type="NodeSocketColor")
-    for matte in effect.mattes:
-        socket = sockets.new_socket(
-            title(matte.role), in_out="INPUT", socket_type="NodeSocketFloat"
-        )
-        socket.description, socket.min_value, socket.max_value = matte.help, 0.0, 1.0
-        socket.hide_value = True
-    sockets.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
-    for layer in effect.layers:
-        for name, kind in layer_sockets(layer):
-            socket = sockets.new_socket(name, in_out="OUTPUT", socket_type=_SOCKETS[kind])
-            socket.description = layer.help
+                row.name, row.value = str(name), value
+    complete(group, effect)
     begin, end = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
     chooser = api.switch(group, SWITCH)
     begin.location, chooser.location, end.location = (-600, 200), (200, 200), (500, 0)
     group.links.new(begin.outputs["Image"], chooser.inputs[1])
     group.links.new(chooser.outputs[0], end.inputs["Image"])
     return group
+
+
+def complete(group: Any, effect: Effect) -> bool:
+    """Gives a group the sockets of its effect that it lacks, as one made by an earlier extension
+    may; whether it lacked any."""
+    wanted = [("Image", "INPUT", "color", "")]
+    wanted += [(title(m.role), "INPUT", "float", m.help) for m in effect.mattes]
+    wanted += [(title(p.setting), "INPUT", "color", _picture_help(p)) for p in effect.pictures]
+    wanted += [("Image", "OUTPUT", "color", "")]
+    wanted += [
+        (name, "OUTPUT", kind, layer.help)
+        for layer in effect.layers
+        for name, kind in layer_sockets(layer)
+    ]
+    items = group.interface.items_tree
+    there = {(item.name, item.in_out) for item in items if item.item_type == "SOCKET"}
+    missing = [row for row in wanted if row[:2] not in there]
+    for name, side, kind, help_text in missing:
+        socket = group.interface.new_socket(name, in_out=side, socket_type=_SOCKETS[kind])
+        socket.description = help_text
+        if side == "INPUT" and name != "Image":
+            socket.hide_value = True
+            if kind == "float":
+                socket.min_value, socket.max_value = 0.0, 1.0
+    return bool(missing)
+
+
+def complete_all(description: Description) -> None:
+    """Completes the groups of this file that can be changed."""
+    for group in bpy.data.node_groups:
+        own = getattr(group, "vfxswap", None)
+        effect = description.effect(own.effect) if own is not None else None
+        if effect is not None and group.library is None:
+            complete(group, effect)
+
+
+def _picture_help(picture: Picture) -> str:
+    card = " Its card lies beside the file." if picture.card else ""
+    return f"{picture.help} A picture file; instead of the setting.{card}"
 
 
 def add_node(scene: Any, effect: Effect, tree: Any | None = None) -> Any:
@@ -68,9 +95,9 @@ def add_node(scene: Any, effect: Effect, tree: Any | None = None) -> Any:
     return node
 
 
-def matte_socket(node: Any, role: str) -> Any | None:
-    """The input of a matte."""
-    return node.inputs.get(title(role))
+def input_socket(node: Any, name: str) -> Any | None:
+    """The input of a matte, by role, or of a picture, by setting."""
+    return node.inputs.get(title(name))
 
 
 def own_group(place: graph.Place, seen: set[str]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from . import api, graph, session
+from . import api, graph, groups, session
 from .run import Run
 
 _busy = False
@@ -92,7 +92,15 @@ def on_end(scene: Any, *_: Any) -> None:
             _drop()
 
 
+@persistent
+def on_load(*_: Any) -> None:
+    """A file was opened, perhaps of an earlier extension."""
+    with _reported():
+        groups.complete_all(session.known())
+
+
 _HANDLERS = {
+    "load_post": on_load,
     "render_init": on_init,
     "render_pre": on_pre,
     "render_post": on_post,
@@ -102,7 +110,7 @@ _HANDLERS = {
 
 
 def register() -> None:
-    """Hooks into renders. Handlers that are left at exit hang Blender 4.5, so they go then."""
+    """Hooks into renders and files. Handlers left at exit hang Blender 4.5, so they go then."""
     for name, handler in _HANDLERS.items():
         getattr(bpy.app.handlers, name).append(handler)
     atexit.register(unregister)

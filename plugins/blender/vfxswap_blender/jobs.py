@@ -13,15 +13,21 @@ from .mapping import at_frames
 from .sequences import Clip, ranges
 from .store import content, file_state, key_of, write_whole
 
+SHOW_VARIABLE = "VFXSWAP_SHOW"
+CARD_SUFFIX = ".card.toml"
+
 
 @dataclass(frozen=True)
 class Wish:
-    """What a node wants of the engine, whichever frame. `mattes` are clips and channels by role;
+    """What a node wants of the engine, whichever frame. `mattes` are clips and channels by role,
+    `files` the settings that name a file, `spaces` the colour spaces of those that are linked;
     `tracks` is an artist's file or empty."""
 
     effect: str
     clip: Clip
     mattes: Mapping[str, tuple[Clip, str]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    spaces: Mapping[str, str] = field(default_factory=dict)
     tracks: str = ""
     show: str = ""
     seed: int = 0
@@ -86,19 +92,29 @@ def frame_key(
             "shot": shot,
             "frame": number,
             "effect": wish.effect,
-            "settings": dict(settings),
+            "settings": {**settings, **wish.files},
+            "files": {name: file_states(path) for name, path in wish.files.items()},
+            "spaces": dict(wish.spaces),
             "mattes": mattes,
             "tracks": file_state(wish.tracks) if wish.tracks else "",
-            "show": wish.show,
+            # The engine takes an empty show from its environment, which is this one.
+            "show": wish.show or os.environ.get(SHOW_VARIABLE, ""),
             "seed": wish.seed,
         }
     )
+
+
+def file_states(path: str) -> list[str]:
+    """State of a file that a setting names, and of the card that may lie beside it."""
+    beside = os.path.splitext(path)[0] + CARD_SUFFIX
+    return [file_state(path), file_state(beside)] if path else []
 
 
 def job_of(wish: Wish, settings: Mapping[int, Mapping[str, Any]], *, tracks: str) -> dict[str, Any]:
     """The job, all but its output. `settings` are by frame number; `tracks` is where the shot's
     tracks are kept. Raises ValueError for a setting that cannot vary."""
     clip = wish.clip
+    spaces = {"spaces": dict(wish.spaces)} if wish.spaces else {}
     return {
         "plate": {"pattern": clip.pattern, "color_space": clip.color_space, "layer": clip.layer},
         "frames": ranges(clip.frames),
@@ -108,7 +124,8 @@ def job_of(wish: Wish, settings: Mapping[int, Mapping[str, Any]], *, tracks: str
         "effects": [
             {
                 "effect": wish.effect,
-                "settings": at_frames(settings),
+                "settings": {**at_frames(settings), **wish.files},
+                **spaces,
                 "mattes": {
                     role: {"pattern": matte.pattern, "channel": channel}
                     for role, (matte, channel) in wish.mattes.items()

@@ -6,19 +6,19 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Generator
 from typing import Any
 
 import bpy
 
-from . import graph, groups, handlers, session
+from . import graph, groups, props, session
+from .bake import Bake
 from .preferences import preferences
-from .run import Run
 from .service import EngineError, RequestFailedError
 from .upstream import NotOnDiskError
 
 LEVELS = [(level, level.capitalize(), "") for level in ("INFO", "WARNING", "ERROR")]
 _STEP_S = 0.1
+_BAKE_ERRORS = (NotOnDiskError, RuntimeError, ValueError, OSError)
 
 
 class VFXSWAP_OT_say(bpy.types.Operator):  # noqa: N801
@@ -88,16 +88,16 @@ class VFXSWAP_OT_bake(bpy.types.Operator):  # noqa: N801
         "group": bpy.props.StringProperty(options={"HIDDEN"}),
     }
 
-    _run = None  # type: Run | None
-    _steps = None  # type: Generator[tuple[float, str]] | None
+    _bake = None  # type: Bake | None
     _timer = None  # type: Any
 
     def execute(self, context: Any) -> set[str]:
         """Bakes at once."""
         try:
-            for _ in self._begin(context):
+            self._bake = Bake(context.scene, self.group)
+            while self._bake.step() is not None:
                 pass
-        except (NotOnDiskError, RuntimeError, ValueError, OSError) as error:
+        except _BAKE_ERRORS as error:
             return self._failed(error)
         finally:
             self._end(context)
@@ -107,7 +107,13 @@ class VFXSWAP_OT_bake(bpy.types.Operator):  # noqa: N801
         """Bakes a step at a time: Blender stays in hand, Esc cancels."""
         if bpy.app.background or context.window is None:
             return self.execute(context)
-        self._steps = self._begin(context)
+        return self._start(context)
+
+    def _start(self, context: Any) -> set[str]:
+        try:
+            self._bake = Bake(context.scene, self.group)
+        except _BAKE_ERRORS as error:
+            return self._failed(error)
         manager = context.window_manager
         manager.progress_begin(0, 1000)
         self._timer = manager.event_timer_add(0.05, window=context.window)
@@ -121,71 +127,56 @@ class VFXSWAP_OT_bake(bpy.types.Operator):  # noqa: N801
             return {"CANCELLED"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
+        assert self._bake is not None
         begun = time.monotonic()
         try:
             while time.monotonic() - begun < _STEP_S:
-                assert self._steps is not None
-                share, status = next(self._steps)
+                told = self._bake.step()
+                if told is None:
+                    self._end(context)
+                    return self._finished()
+                share, status = told
                 context.window_manager.progress_update(int(1000 * share))
                 context.workspace.status_text_set(f"VFXSwap: {status} (Esc cancels)")
-                self._place.group.vfxswap.status = status
-        except StopIteration:
-            self._end(context)
-            return self._finished()
-        except (NotOnDiskError, RuntimeError, ValueError, OSError) as error:
+                _redraw(context)
+        except _BAKE_ERRORS as error:
             self._end(context)
             return self._failed(error)
         return {"RUNNING_MODAL"}
 
-    def _begin(self, context: Any) -> Generator[tuple[float, str]]:
-        """What is done and how it goes: renders upstream, then asks the engine."""
-        scene = context.scene
-        place = graph.find(scene, self.group)
-        if place is None:
-            raise ValueError(f"no VFXSwap node with the group {self.group} is in this scene")
-        self._place = place
-        self._run = run = Run(
-            scene, session.known(), session.service(), session.store(), session.say, only=place
-        )
-        node = run.nodes[-1]
-        frames = list(run.frames)
-        before, node_settings = scene.frame_current, place.group.vfxswap
-        run.animating = True
-        with handlers.busy():
-            for index, _ in enumerate(node.bake(frames)):
-                yield index / len(frames) / 2, f"rendering frame {frames[index]}"
-            node_settings.mode = "BAKE"
-            for index, frame in enumerate(frames):
-                while not node.ready(frame, timeout_s=0.05):
-                    yield 0.5 + index / len(frames) / 2, f"effect on frame {frame}"
-                yield 0.5 + (index + 1) / len(frames) / 2, f"frame {frame} done"
-        if scene.frame_current != before:
-            scene.frame_set(before)
+    def cancel(self, context: Any) -> None:
+        """Called by Blender when it ends while the bake goes on."""
+        self._end(context)
 
     def _end(self, context: Any) -> None:
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None
-        if self._run is not None:
-            self._run.finish()
+        if self._bake is not None:
+            self._bake.end()
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             context.window_manager.progress_end()
             context.workspace.status_text_set(None)
             self._timer = None
+            _redraw(context)
 
     def _finished(self) -> set[str]:
-        assert self._run is not None
-        errors = [entry for entry in self._run.report.entries if entry.level == "ERROR"]
+        assert self._bake is not None
+        errors = self._bake.errors
         if errors:
             self.report({"WARNING"}, f"VFXSwap: baked with {len(errors)} errors, see the report")
         else:
-            self.report({"INFO"}, f"VFXSwap: baked {len(self._run.frames)} frames")
+            self.report({"INFO"}, f"VFXSwap: baked {len(self._bake.run.frames)} frames")
         return {"FINISHED"}
 
     def _failed(self, error: Exception) -> set[str]:
         self.report({"ERROR"}, f"VFXSwap: {error}")
         return {"CANCELLED"}
+
+
+def _redraw(context: Any) -> None:
+    """The panel shows how far a bake is."""
+    for area in context.screen.areas if context.screen else ():
+        if area.type == "NODE_EDITOR":
+            area.tag_redraw()
 
 
 class VFXSWAP_OT_clear(bpy.types.Operator):  # noqa: N801
@@ -210,6 +201,23 @@ class VFXSWAP_OT_clear(bpy.types.Operator):  # noqa: N801
         return {"FINISHED"}
 
 
+class VFXSWAP_OT_remove_unused(bpy.types.Operator):  # noqa: N801
+    """Removes from the cache folder all that no node of this file shows, bakes included; other
+    files that share the folder lose theirs"""
+
+    bl_idname = "vfxswap.remove_unused"
+    bl_label = "Remove unused"
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        return set(context.window_manager.invoke_confirm(self, event))
+
+    def execute(self, context: Any) -> set[str]:
+        used = {group.vfxswap.uid for group in bpy.data.node_groups}
+        freed = session.store().remove_unused(used)
+        self.report({"INFO"}, f"VFXSwap: {freed / 1e9:.2f} GB removed")
+        return {"FINISHED"}
+
+
 class VFXSWAP_OT_rows(bpy.types.Operator):  # noqa: N801
     """Adds or removes a name=value pair"""
 
@@ -228,11 +236,10 @@ class VFXSWAP_OT_rows(bpy.types.Operator):  # noqa: N801
         group = bpy.data.node_groups.get(self.group)
         if group is None:
             return {"CANCELLED"}
-        rows = getattr(getattr(group, self.owner), self.setting)
         if self.remove >= 0:
-            rows.remove(self.remove)
+            props.remove_row(group, f"{self.owner}.{self.setting}", self.remove)
         else:
-            rows.add()
+            getattr(getattr(group, self.owner), self.setting).add()
         return {"FINISHED"}
 
 
@@ -284,10 +291,9 @@ class VFXSWAP_OT_update_nodes(bpy.types.Operator):  # noqa: N801
 
 def _again() -> None:
     """Properties by the newest description; what files hold of them stays."""
-    from . import props
-
     props.unregister()
     props.register(session.known())
+    groups.complete_all(session.known())
 
 
 CLASSES = (
@@ -295,6 +301,7 @@ CLASSES = (
     VFXSWAP_OT_add_node,
     VFXSWAP_OT_bake,
     VFXSWAP_OT_clear,
+    VFXSWAP_OT_remove_unused,
     VFXSWAP_OT_rows,
     VFXSWAP_OT_test_engine,
     VFXSWAP_OT_update_nodes,

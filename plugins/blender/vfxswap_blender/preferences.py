@@ -9,12 +9,8 @@ from typing import Any
 
 import bpy
 
-DEVICES = (
-    ("auto", "Automatic", "The fastest that the engine finds"),
-    ("cpu", "CPU", "Alike on every machine of a farm"),
-    ("cuda", "CUDA", "An NVIDIA GPU"),
-    ("mps", "Metal", "An Apple GPU"),
-)
+DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
+"""To suggest; a machine may have more."""
 
 
 class VFXSwapPreferences(bpy.types.AddonPreferences):
@@ -29,8 +25,13 @@ class VFXSwapPreferences(bpy.types.AddonPreferences):
             "installed in; empty takes $VFXSWAP_ENGINE, then the PATH",
             subtype="FILE_PATH",
         ),
-        "device": bpy.props.EnumProperty(
-            name="Device", description="Where networks run", items=DEVICES, default="auto"
+        "device": bpy.props.StringProperty(
+            name="Device",
+            description="Where networks run: auto (the fastest that the engine finds), cpu (alike "
+            "on every machine of a farm), cuda, cuda:1 … (NVIDIA), mps (Apple)",
+            default="auto",
+            search=lambda owner, context, text: [d for d in DEVICES if text.lower() in d],
+            search_options={"SUGGESTION"},
         ),
         "cache": bpy.props.StringProperty(
             name="Cache",
@@ -61,6 +62,7 @@ class VFXSwapPreferences(bpy.types.AddonPreferences):
         row = layout.row(align=True)
         row.operator("vfxswap.test_engine")
         row.operator("vfxswap.update_nodes")
+        layout.operator("vfxswap.remove_unused")
         for line in self.result.splitlines():
             layout.label(text=line)
 

@@ -6,14 +6,13 @@ animated with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import bpy
 
 from . import api
 from .description import Description, Effect, Setting
-from .mapping import property_of, settings_of
+from .mapping import property_of, settings_of, tip
 
 MODES = (
     ("AUTO", "From file", "Take the image sequence or movie clip that is linked"),
@@ -21,13 +20,6 @@ MODES = (
     ("TAP", "Tap", "Render what is linked frame by frame; only without a window"),
 )
 _registered: list[type] = []
-_names: tuple[str, ...] = ()
-
-
-class VFXSwapRow(bpy.types.PropertyGroup):
-    """A pair name=value."""
-
-    __annotations__ = {"value": bpy.props.StringProperty(name="Value")}
 
 
 class VFXSwapNode(bpy.types.PropertyGroup):
@@ -60,18 +52,11 @@ class VFXSwapNode(bpy.types.PropertyGroup):
 
 def register(description: Description) -> None:
     """Registers the properties, those of the effects generated."""
-    global _names
-    _names = description.names
-    for cls in (VFXSwapRow, VFXSwapNode):
-        _register(cls)
+    _register(VFXSwapNode)
     bpy.types.NodeTree.vfxswap = bpy.props.PointerProperty(type=VFXSwapNode)
     for effect in description.effects:
-        group = type(
-            f"VFXSwapSettings_{effect.name}",
-            (bpy.types.PropertyGroup,),
-            {"__annotations__": {s.name: _property(s) for s in effect.settings}},
-        )
-        _register(group)
+        properties = {setting.name: _property(effect, setting) for setting in effect.settings}
+        group = _registered_type(f"VFXSwapSettings_{effect.name}", properties)
         setattr(bpy.types.NodeTree, attribute(effect), bpy.props.PointerProperty(type=group))
 
 
@@ -97,19 +82,48 @@ def settings_at(group: Any, effect: Effect, frame: int) -> dict[str, Any]:
     """An effect's settings on a frame of the scene, animation included. Raises ValueError."""
     own = getattr(group, attribute(effect))
     # A property's own value is that of the frame shown, or of the last one that was.
-    curves = {curve.data_path: curve for curve in api.fcurves(group)}
+    curves = {curve.data_path: curve for curve in api.fcurves(group) if not curve.mute}
+    driven = {driver.data_path for driver in api.drivers(group)}
+
+    def at(path: str, value: Any) -> Any:
+        if path in driven:
+            name = path.removeprefix(attribute(effect) + ".")
+            raise ValueError(f"{name} has a driver, which is not followed: bake it to keyframes")
+        return curves[path].evaluate(frame) if path in curves else value
+
     values: dict[str, Any] = {}
     for setting in effect.settings:
+        path = f"{attribute(effect)}.{setting.name}"
         value = getattr(own, setting.name)
-        curve = curves.get(f"{attribute(effect)}.{setting.name}")
         if setting.kind == "rows":
-            value = [(row.name, row.value) for row in value]
-        elif curve is not None and setting.kind in ("float", "int", "bool"):
-            value = curve.evaluate(frame)
+            value = [
+                (row.name, at(row_path(path, index), row.value)) for index, row in enumerate(value)
+            ]
+        elif setting.kind in ("float", "int", "bool"):
+            value = at(path, value)
             if setting.kind != "float":
                 value = round(value)
         values[setting.name] = value
     return settings_of(effect, values)
+
+
+def row_path(setting: str, index: int) -> str:
+    """Where the value of a pair is, from its group."""
+    return f"{setting}[{index}].value"
+
+
+def remove_row(group: Any, setting: str, index: int) -> None:
+    """Removes a pair, and its animation; the later pairs keep theirs."""
+    rows = group.path_resolve(setting)
+    curves = list(api.fcurves(group))
+    for curve in [c for c in curves if c.data_path == row_path(setting, index)]:
+        curves.remove(curve)
+        api.remove_fcurve(group, curve)
+    for later in range(index + 1, len(rows)):
+        for curve in curves:
+            if curve.data_path == row_path(setting, later):
+                curve.data_path = row_path(setting, later - 1)
+    rows.remove(index)
 
 
 def is_animated(group: Any, effect: Effect) -> bool:
@@ -122,18 +136,42 @@ def _register(cls: type) -> None:
     _registered.append(cls)
 
 
-def _property(setting: Setting) -> Any:
+def _registered_type(name: str, properties: dict[str, Any]) -> type:
+    made = type(name, (bpy.types.PropertyGroup,), {"__annotations__": properties})
+    _register(made)
+    return made
+
+
+def _property(effect: Effect, setting: Setting) -> Any:
     function, arguments = property_of(setting)
     if function == "CollectionProperty":
-        arguments["type"] = VFXSwapRow
+        arguments["type"] = _row_type(effect, setting)
     if setting.kind == "string":
-        arguments["search"] = _suggestions()
-        arguments["search_options"] = {"SUGGESTION"}
+        arguments.update(_suggesting(effect))
     return getattr(bpy.props, function)(**arguments)
 
 
-def _suggestions() -> Callable[[Any, Any, str], list[str]]:
-    def search(owner: Any, context: Any, text: str) -> list[str]:
-        return [name for name in _names if text.lower() in name.lower()]
+def _row_type(effect: Effect, setting: Setting) -> type:
+    """A pair name=value of a setting; what is known may be a number's name, or a word's value."""
+    known = _suggesting(effect)
+    common: dict[str, Any] = {"name": "Value", "description": tip(setting)}
+    if not setting.keyframes:
+        common["options"] = set()
+    if setting.row_kind == "string":
+        name = bpy.props.StringProperty(name="Name", options=set())
+        value = bpy.props.StringProperty(**common, **known)
+    else:
+        name = bpy.props.StringProperty(name="Name", options=set(), **known)
+        if setting.row_kind == "float":
+            value = bpy.props.FloatProperty(**common, default=1.0, step=5, precision=3)
+        else:
+            value = bpy.props.IntProperty(**common, default=1)
+    row = f"VFXSwapRow_{effect.name}_{setting.name}"
+    return _registered_type(row, {"name": name, "value": value})
 
-    return search
+
+def _suggesting(effect: Effect) -> dict[str, Any]:
+    def search(owner: Any, context: Any, text: str) -> list[str]:
+        return [name for name in effect.names if text.lower() in name.lower()]
+
+    return {"search": search, "search_options": {"SUGGESTION"}}

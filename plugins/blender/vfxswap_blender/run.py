@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -79,6 +79,11 @@ class Run:
         """Frames of the scene."""
         return range(self.scene.frame_start, self.scene.frame_end + 1, self.scene.frame_step)
 
+    @property
+    def span(self) -> range:
+        """All frames from the scene's first to its last: a shot is tracked without gaps."""
+        return range(self.scene.frame_start, self.scene.frame_end + 1)
+
     def ready(self, frame: int) -> None:
         """Has every node show its result of a frame, or the plate."""
         for node in self.nodes:
@@ -108,8 +113,16 @@ class Run:
         """Lets go of what is under way, and keeps the cache within its limit."""
         for node in self.nodes:
             node.finish()
-        self.report.write()
         self.store.prune()
+        over = self.store.size() - self.store.limit
+        if over > 0 and self.nodes:
+            message = (
+                f"{self.store.folder} holds {over / 1e9:.1f} GB more than its limit, all of it "
+                "bakes and frames that nodes show: Clear results, or Remove unused in the "
+                "preferences"
+            )
+            self.tell("WARNING", "the cache", None, message)
+        self.report.write()
 
 
 class NodeRun:
@@ -140,7 +153,7 @@ class NodeRun:
             return True
         return shown
 
-    def bake(self, frames: Sequence[int]) -> Iterator[None]:
+    def bake(self, frames: Sequence[int]) -> Generator[None]:
         """Renders what is linked to the node and keeps it, one frame a step.
 
         Raises NotOnDiskError, RuntimeError.
@@ -190,7 +203,7 @@ class NodeRun:
         except upstream.NotOnDiskError as error:
             if not (error.movie and bpy.app.background):
                 raise
-            for _ in self.bake(self.run.frames):
+            for _ in self.bake(self.run.span):
                 pass
             return self._baked()
         self._space = upstream.blender_space(self.place, socket)
@@ -237,12 +250,18 @@ class NodeRun:
         }
 
     def _wish_for(self, clip: Clip, mattes: Mapping[str, tuple[Clip, str]]) -> jobs.Wish:
-        tracks = self._own.tracks
+        effect, tracks = self.effect, self._own.tracks
+        own = getattr(self.place.group, props.attribute(effect))
+        linked = upstream.linked_pictures(self.place, effect)
+        named = {s.name: str(getattr(own, s.name)) for s in effect.settings if s.kind == "file"}
+        files = {name: _absolute(path) for name, path in named.items()}
         return jobs.Wish(
-            self.effect.name,
+            effect.name,
             clip,
             mattes,
-            os.path.abspath(bpy.path.abspath(tracks)) if tracks else "",
+            {**files, **{setting: path for setting, (path, _) in linked.items()}},
+            {setting: space for setting, (_, space) in linked.items()},
+            _absolute(tracks),
             self._own.show,
             self._own.seed,
         )
@@ -368,3 +387,8 @@ class NodeRun:
         if message:
             on = None if self._lasting else frame
             self.run.tell("ERROR", self.place.name, on, f"{message}; the plate goes through")
+
+
+def _absolute(path: str) -> str:
+    """A path of Blender's, // included, as any program reads it; "" as it is."""
+    return os.path.abspath(bpy.path.abspath(path)) if path else ""

@@ -13,7 +13,7 @@ from . import description as described
 from .preferences import cache_folder, limit_bytes, preferences
 from .run import Run
 from .service import Service
-from .store import Store, file_state, write_whole
+from .store import Store, content, file_state, write_whole
 
 _service: Service | None = None
 _known: tuple[str, described.Description] | None = None
@@ -23,18 +23,24 @@ current: Run | None = None
 
 
 def known() -> described.Description:
-    """The newest description: one fetched from an engine, else the one that was shipped.
+    """The newest description: one fetched from an engine since this extension was installed, else
+    the one that was shipped.
 
-    Raises ValueError, OSError when there is neither. Read again only when the file changed: panels
+    Raises ValueError, OSError when there is neither. Read again only when a file changed: panels
     ask for it each time they are drawn.
     """
     global _known
     path = _fetched_path()
-    state = file_state(path)
+    state = f"{file_state(path)} {file_state(described.SNAPSHOT)}"
     if _known is None or _known[0] != state:
         try:
-            _known = (state, described.read(path))
-        except (OSError, ValueError):
+            with open(path, encoding="utf-8") as file:
+                fetched = json.load(file)
+            # An extension that was replaced may ship more than was fetched for the one before.
+            if fetched["over"] != content(described.SNAPSHOT):
+                raise ValueError("fetched for another extension")
+            _known = (state, described.parse(fetched))
+        except (OSError, ValueError, LookupError, TypeError):
             _known = (state, described.read())
     return _known[1]
 
@@ -43,6 +49,7 @@ def fetch_description() -> described.Description:
     """Asks the engine for its description and keeps it. Raises EngineError, OSError."""
     description, models = service().catalogue()
     kept = described.snapshot(description, models)
+    kept["over"] = content(described.SNAPSHOT)
     write_whole(_fetched_path(), json.dumps(kept).encode())
     return described.parse(kept)
 

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 _SIDECAR = ".vfxswap.json"
@@ -58,7 +58,7 @@ class Store:
     """Results in a folder, pruned to `limit_bytes`: the longest unused go first."""
 
     def __init__(self, folder: str, limit_bytes: int) -> None:
-        self.folder, self._limit = folder, limit_bytes
+        self.folder, self.limit = folder, limit_bytes
 
     def path(self, key: str) -> str:
         """Where the result of a key lies, or would lie."""
@@ -114,7 +114,12 @@ class Store:
             with contextlib.suppress(OSError):
                 if os.stat(left).st_mtime < time.time() - _DAY_S:
                     shutil.rmtree(left, ignore_errors=True)
-        excess, freed = self.size() - self._limit, 0
+        return self._drop_unshown(self.size() - self.limit)
+
+    def _drop_unshown(self, excess: int) -> int:
+        """Removes results that no node shows, the longest unused first, until so many bytes are
+        free. Returns the bytes freed."""
+        freed = 0
         for path, stat in sorted(self._files("objects"), key=lambda found: found[1].st_mtime):
             if freed >= excess:
                 break
@@ -125,6 +130,17 @@ class Store:
                 with contextlib.suppress(OSError):
                     os.unlink(_sidecar(path))
         return freed
+
+    def remove_unused(self, used: Collection[str]) -> int:
+        """Removes what nodes show and have baked, but for those `used`, and then every result that
+        no node shows. Returns the bytes freed."""
+        before = self.size()
+        shown = os.path.join(self.folder, "results")
+        for name in os.listdir(shown) if os.path.isdir(shown) else ():
+            if name not in used:
+                shutil.rmtree(os.path.join(shown, name), ignore_errors=True)
+        self._drop_unshown(before)
+        return before - self.size()
 
     def _files(self, inside: str) -> Iterator[tuple[str, os.stat_result]]:
         for folder, _, names in os.walk(os.path.join(self.folder, inside)):

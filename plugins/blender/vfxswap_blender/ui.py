@@ -7,9 +7,9 @@ from typing import Any
 
 import bpy
 
-from . import api, graph, props, session
+from . import api, graph, groups, props, session
 from .description import Effect, Setting
-from .mapping import title
+from .mapping import grouped, title
 
 
 class VFXSWAP_MT_add(bpy.types.Menu):  # noqa: N801
@@ -52,20 +52,32 @@ class VFXSWAP_PT_node(bpy.types.Panel):  # noqa: N801
             layout.label(text=f"unknown effect: {own.effect}", icon="ERROR")
             return
         layout.separator()
-        draw_settings(layout, group, effect)
+        draw_settings(layout, context.active_node, effect)
         layout.separator()
         for name in ("tracks", "show", "seed"):
             layout.prop(own, name)
 
 
-def draw_settings(layout: Any, group: Any, effect: Effect) -> None:
-    """The settings of an effect, in their order."""
-    own = getattr(group, props.attribute(effect))
-    for setting in effect.settings:
-        if setting.kind == "rows":
-            _draw_rows(layout, group, effect, setting)
-        else:
-            layout.prop(own, setting.name)
+def draw_settings(layout: Any, node: Any, effect: Effect) -> None:
+    """The settings of an effect; of many, those that begin with the same word in a fold."""
+    for word, settings in grouped(effect.settings):
+        body = layout
+        if word:
+            head, body = layout.panel(f"vfxswap_{effect.name}_{word}", default_closed=True)
+            head.label(text=title(word))
+        for setting in settings if body is not None else ():
+            _draw_setting(body, node, effect, setting)
+
+
+def _draw_setting(layout: Any, node: Any, effect: Effect, setting: Setting) -> None:
+    group = node.node_tree
+    if setting.kind == "rows":
+        _draw_rows(layout, group, effect, setting)
+        return
+    row = layout.row()
+    socket = groups.input_socket(node, setting.name) if setting.kind == "file" else None
+    row.active = socket is None or not socket.is_linked
+    row.prop(getattr(group, props.attribute(effect)), setting.name)
 
 
 def _draw_rows(layout: Any, group: Any, effect: Effect, setting: Setting) -> None:

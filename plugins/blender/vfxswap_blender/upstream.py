@@ -133,12 +133,35 @@ def _of_image_data(node: Any) -> Clip:
 
 def linked_mattes(place: graph.Place, effect: Effect) -> dict[str, Any]:
     """The matte inputs that something is linked to, by role."""
-    sockets = {m.role: groups.matte_socket(place.node, m.role) for m in effect.mattes}
+    sockets = {m.role: groups.input_socket(place.node, m.role) for m in effect.mattes}
     return {
         role: socket
         for role, socket in sockets.items()
         if socket is not None and graph.source(place, socket) is not None
     }
+
+
+def linked_pictures(place: graph.Place, effect: Effect) -> dict[str, tuple[str, str]]:
+    """Files and colour spaces of the stills that are linked, by setting.
+
+    A picture is taken as it lies on disk: what says who is on it lies beside the file. Raises
+    ValueError for anything else that is linked, and for a colour space that the engine lacks.
+    """
+    found = {}
+    for setting in (picture.setting for picture in effect.pictures):
+        socket = groups.input_socket(place.node, setting)
+        output = graph.source(place, socket) if socket is not None else None
+        if output is None:
+            continue
+        image = output.node.image if output.node.bl_idname == "CompositorNodeImage" else None
+        if image is None or image.source != "FILE" or image.packed_file is not None:
+            name = output.node.label or output.node.name
+            raise ValueError(
+                f"{setting} is linked to {name}: link a single picture file, unchanged"
+            )
+        space = engine_space(image.colorspace_settings.name, own_config=own_config())
+        found[setting] = (os.path.abspath(bpy.path.abspath(image.filepath)), space)
+    return found
 
 
 def matte_file(folder: str, role: str) -> str:
