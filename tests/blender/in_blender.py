@@ -301,12 +301,30 @@ def renders_with_trouble(asked: dict[str, Any]) -> dict[str, Any]:
             killed.append(part("session")._service._engine.pid)
             os.kill(killed[0], signal.SIGKILL)
 
-    if asked.get("kill"):
+    if asked.get("kill") == "between frames":
         bpy.app.handlers.render_pre.insert(0, kill)
+    elif asked.get("kill") == "at work":
+        kill_at_work(part("session").service(), killed)
     lab.render("comp")
-    if asked.get("kill"):
+    if kill in bpy.app.handlers.render_pre:
         bpy.app.handlers.render_pre.remove(kill)
     return {"calls": calls(), "report": lab.report(), "killed": len(killed)}
+
+
+def kill_at_work(service: Any, killed: list[int]) -> None:
+    """Kills the engine as soon as it has begun on frames."""
+    asked = service.render
+
+    def render(job: dict[str, Any], frames: str, on_event: Any) -> Any:
+        def hear(event: dict[str, Any]) -> None:
+            if event["event"] == "started" and not killed:
+                killed.append(service._engine.pid)
+                os.kill(killed[0], signal.SIGKILL)
+            on_event(event)
+
+        return asked(job, frames, hear)
+
+    service.render = render
 
 
 def tests_the_engine(asked: dict[str, Any]) -> dict[str, Any]:
@@ -396,6 +414,9 @@ def goes_without_residue(asked: dict[str, Any]) -> dict[str, Any]:
     lab = Lab(asked)
     node = lab.node(persona=asked["persona"])
     lab.link(lab.plate.outputs[0], node.inputs["Image"])
+    assert bpy.ops.vfxswap.update_nodes() == {"FINISHED"}
+    fetched = Path(part("session")._fetched_path())
+    assert fetched.exists()
     lab.render("comp")
     pid = part("session")._service._engine.pid
     folder = Path(part("api").__file__).parent
@@ -418,7 +439,15 @@ def goes_without_residue(asked: dict[str, Any]) -> dict[str, Any]:
         "threads": [t.name for t in threading.enumerate() if "vfxswap" in t.name],
         "modules": [name for name in sys.modules if "vfxswap_blender" in name],
         "files": sorted(p.name for p in folder.iterdir()) if folder.exists() else [],
+        "fetched": [str(fetched)] if fetched.exists() else [],
+        "addons": [a.module for a in bpy.context.preferences.addons if "vfxswap" in a.module],
+        "menu": [m for m in drawing(bpy.types.NODE_MT_compositor_node_add_all) if "vfxswap" in m],
     }
+
+
+def drawing(menu: Any) -> list[str]:
+    """The modules of what draws a menu."""
+    return [str(function.__module__) for function in menu.draw._draw_funcs]
 
 
 def _alive(pid: int) -> bool:

@@ -101,13 +101,23 @@ def shows_settings(asked: dict[str, Any]) -> dict[str, Any]:
             "inputs": {s.name: s.description for s in _interface(node, "INPUT")},
             "outputs": {s.name: s.description for s in _interface(node, "OUTPUT")},
         }
-    menu = Layout()
-    bpy.types.VFXSWAP_MT_add.draw(types.SimpleNamespace(layout=menu), None)
+    drawing = bpy.types.NODE_MT_compositor_node_add_all.draw._draw_funcs
+    mine = [function for function in drawing if "vfxswap" in function.__module__]
+    add = Layout()
+    for function in mine:
+        function(types.SimpleNamespace(layout=add), None)
+    entries = Layout()
+    bpy.types.VFXSWAP_MT_add.draw(types.SimpleNamespace(layout=entries), None)
     preferences = Layout()
     own = bpy.context.preferences.addons["bl_ext.user_default.vfxswap_blender"].preferences
     shown = {each.identifier: getattr(own, each.identifier) for each in own.bl_rna.properties}
     type(own).draw(types.SimpleNamespace(**{**shown, "layout": preferences, "result": ""}), None)
-    return {"effects": found, "menu": menu.drawn, "preferences": preferences.drawn}
+    return {
+        "effects": found,
+        "add": add.drawn,
+        "menu": entries.drawn,
+        "preferences": preferences.drawn,
+    }
 
 
 def _interface(node: Any, side: str) -> list[Any]:
@@ -127,6 +137,10 @@ class Layout:
     def operator(self, name: str, **_: Any) -> Any:
         self.drawn.append(name)
         return types.SimpleNamespace()
+
+    def menu(self, name: str) -> None:
+        assert hasattr(bpy.types, name), name
+        self.drawn.append(name)
 
     def panel(self, name: str, *, default_closed: bool) -> tuple[Layout, Layout]:
         return Layout(self.drawn), Layout(self.drawn)
@@ -272,6 +286,7 @@ def steps_through_a_bake(asked: dict[str, Any]) -> dict[str, Any]:
     """The modal bake as a window's events drive it: cancelled while it renders, cancelled while
     the engine works, and to its end."""
     lab = Lab(asked)
+    part("operators").STEP_S = 0.0  # one step an event, so that each can be stopped
     lab.scene.frame_set(2)
     node = lab.node("AUTO", persona=asked["persona"])
     lab.link(lab.plate.outputs[0], node.inputs["Image"])

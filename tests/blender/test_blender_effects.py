@@ -80,6 +80,7 @@ def test_settings_are_what_the_engine_says_of_them_and_all_are_drawn(
         for layer in KNOWN[name].layers:
             for socket, _ in layer_sockets(layer):
                 assert shown["outputs"][socket] == layer.help
+    assert answer["add"] == ["VFXSWAP_MT_add"]
     assert answer["menu"] == ["vfxswap.add_node"] * len(KNOWN)
     buttons = {"vfxswap.test_engine", "vfxswap.update_nodes", "vfxswap.remove_unused"}
     assert {"engine", "device", "cache", "limit_gb", *buttons} == set(answer["preferences"])

@@ -57,10 +57,11 @@ def test_every_effect_has_a_node_and_no_engine_is_needed_for_it(
     known = {effect["name"]: effect for effect in description()["effects"]}
     assert set(answer["nodes"]) == set(known) and "swap" in known
     for name, node in answer["nodes"].items():
-        roles = [row["role"] for row in known[name]["mattes"]]
+        more = [row["role"] for row in known[name]["mattes"]]
+        more += [row["setting"] for row in known[name]["pictures"]]
         assert [title.lower() for title in node["inputs"]] == [
             "image",
-            *(role.replace("_", " ") for role in roles),
+            *(input_.replace("_", " ") for input_ in more),
         ]
         assert {row["name"] for row in known[name]["settings"]} <= set(node["settings"])
         outputs = dict(node["outputs"])
@@ -93,7 +94,10 @@ def test_uninstalling_leaves_nothing_behind(
     answer = own.run("goes_without_residue", **asked)
     assert answer["done"] == ["FINISHED"]
     assert not answer["engine"], "the engine runs on"
-    for what in ("handlers", "types", "properties", "operators", "threads", "files"):
+    for what in (
+        "handlers", "types", "properties", "operators", "threads", "files", "fetched", "addons",
+        "menu",
+    ):  # fmt: skip
         assert answer[what] == [], what
 
 
@@ -282,10 +286,11 @@ def test_without_an_engine_the_plate_goes_through_and_it_is_said(
     assert "VFXSwap: VFXSwap Swap" in answer["said"] and "the plate goes through" in answer["said"]
 
 
-def test_an_engine_killed_between_frames_is_started_anew(
-    blender: Blender, asked: dict[str, Any], shot: Path, tmp_path: Path
+@pytest.mark.parametrize("when", ["between frames", "at work"])
+def test_an_engine_that_is_killed_is_started_anew(
+    blender: Blender, asked: dict[str, Any], shot: Path, tmp_path: Path, when: str
 ) -> None:
-    answer = blender.run("renders_with_trouble", **{**asked, "kill": True})
+    answer = blender.run("renders_with_trouble", **{**asked, "kill": when})
     assert answer["killed"] == 1 and errors(answer) == []
     for frame in FRAMES:
         comp = picture(tmp_path, "comp", frame)

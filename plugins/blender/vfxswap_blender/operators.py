@@ -17,7 +17,8 @@ from .service import EngineError, RequestFailedError
 from .upstream import NotOnDiskError
 
 LEVELS = [(level, level.capitalize(), "") for level in ("INFO", "WARNING", "ERROR")]
-_STEP_S = 0.1
+STEP_S = 0.1
+"""How long a bake goes on before a window is given its turn."""
 _BAKE_ERRORS = (NotOnDiskError, RuntimeError, ValueError, OSError)
 
 
@@ -130,7 +131,7 @@ class VFXSWAP_OT_bake(bpy.types.Operator):  # noqa: N801
         assert self._bake is not None
         begun = time.monotonic()
         try:
-            while time.monotonic() - begun < _STEP_S:
+            while True:
                 told = self._bake.step()
                 if told is None:
                     self._end(context)
@@ -139,10 +140,11 @@ class VFXSWAP_OT_bake(bpy.types.Operator):  # noqa: N801
                 context.window_manager.progress_update(int(1000 * share))
                 context.workspace.status_text_set(f"VFXSwap: {status} (Esc cancels)")
                 _redraw(context)
+                if time.monotonic() - begun >= STEP_S:
+                    return {"RUNNING_MODAL"}
         except _BAKE_ERRORS as error:
             self._end(context)
             return self._failed(error)
-        return {"RUNNING_MODAL"}
 
     def cancel(self, context: Any) -> None:
         """Called by Blender when it ends while the bake goes on."""
