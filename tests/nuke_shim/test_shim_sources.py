@@ -7,16 +7,26 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import vfxswap
 
 ROOT = Path(__file__).parent.parent.parent
 PLUGIN = ROOT / "plugins" / "nuke"
 SOURCES = sorted(p for at in (".", "vfxswap_nuke", "cat") for p in (PLUGIN / at).glob("*.py"))
 HOST_MODULES = {"nuke", "nukescripts"}
 QT_MODULES = {"PySide2", "PySide6", "shiboken2", "shiboken6"}
+GONE = {
+    "asynchat", "asyncore", "distutils", "imp", "smtpd",
+    "aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr", "mailcap", "msilib", "nis",
+    "nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib",
+}  # fmt: skip
+"""Modules of 3.7 that Python 3.12 and 3.13 have no more."""
 OLD_PYTHON_CHECKS = Path(__file__).parent / "shim_on_old_python.py"
 
 
@@ -38,7 +48,9 @@ def imported(tree: ast.Module) -> Iterator[str]:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: p.stem)
 def test_a_source_is_python_3_7_and_says_what_of_the_host_it_imports(source: Path) -> None:
     tree = ast.parse(source.read_text(), feature_version=(3, 7))
-    found = set(imported(tree)) - set(sys.stdlib_module_names) - {"vfxswap_nuke"}
+    modules = set(imported(tree))
+    assert not modules & GONE
+    found = modules - set(sys.stdlib_module_names) - {"vfxswap_nuke"}
     assert found <= HOST_MODULES | QT_MODULES, found
     if source.parent == PLUGIN:
         return
@@ -84,12 +96,12 @@ def environment() -> dict[str, str]:
 
 
 def old_pythons() -> dict[str, str]:
-    """Interpreters of the versions that Nuke 13 to 16 carry, those that are there."""
+    """Interpreters of the versions that Nuke 13 to 16 carry and of 3.13, those that are there."""
     found: dict[str, str] = {}
     places = os.environ.get("PATH", "").split(os.pathsep)
     places += [str(p) for p in Path("~/.pyenv/versions").expanduser().glob("*/bin")]
     for place in places:
-        for version in ("3.7", "3.9", "3.10", "3.11"):
+        for version in VERSIONS:
             path = Path(place) / f"python{version}"
             if version not in found and path.is_file():
                 works = subprocess.run([path, "-c", "import ssl"], capture_output=True)
@@ -98,10 +110,11 @@ def old_pythons() -> dict[str, str]:
     return found
 
 
+VERSIONS = ("3.7", "3.9", "3.10", "3.11", "3.13")
 PYTHONS = old_pythons()
 
 
-@pytest.mark.parametrize("version", ["3.7", "3.9", "3.10", "3.11"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_the_plug_in_works_in_every_python_that_a_nuke_carries(
     version: str, tmp_path: Path
 ) -> None:
@@ -113,3 +126,28 @@ def test_the_plug_in_works_in_every_python_that_a_nuke_carries(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"({version.replace('.', ', ')}")
+
+
+def test_the_example_of_a_rez_package_names_what_an_installation_has() -> None:
+    """Run as rez would; the wheel's own layout says what lies where."""
+    source = (PLUGIN / "rez" / "package.py").read_text()
+    ast.parse(source, feature_version=(3, 7))
+
+    class Paths(list[str]):
+        """As rez's variables: a name that is given is set, one that is added to is a list."""
+
+    class Variables:
+        NUKE_PATH = Paths()
+        VFXSWAP_ENGINE = ""
+
+    package: dict[str, Any] = {"env": Variables}
+    exec(compile(source, "package.py", "exec"), package)
+    assert package["name"] == "vfxswap_nuke" and package["version"] == vfxswap.__version__
+    package["commands"]()
+    (path,) = Variables.NUKE_PATH
+    engine = Variables.VFXSWAP_ENGINE
+    assert path.startswith(engine + "/") and engine.startswith("{root}/")
+    inside = path.partition("site-packages/")[2]
+    bundled = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    included = bundled["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert inside == included["plugins"] + "/nuke" and (ROOT / "plugins" / "nuke").is_dir()
