@@ -238,6 +238,9 @@ def test_a_setting_that_is_named_as_a_knob_of_all_groups_is_refused() -> None:
     setting = {"name": "cache", "type": "string", "default": "", "help": "x", "keyframes": False}
     with pytest.raises(JobError, match="cache"):
         gizmo({**MADE_UP, "settings": [setting]}, version="1")
+    for name in ("light_group", "style_entries", "a__b"):
+        with pytest.raises(JobError, match=f"{name} is named as knobs that go with settings"):
+            gizmo({**MADE_UP, "settings": [{**setting, "name": name}]}, version="1")
 
 
 def test_a_setting_that_no_knob_can_hold_is_refused_by_name() -> None:

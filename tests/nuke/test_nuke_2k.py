@@ -1,9 +1,11 @@
-"""A synthetic performer at 2K with overscan, highlights and grain through the example script."""
+"""A synthetic performer at 2K with overscan, highlights and grain through the example script, with
+an engine that is killed on the way."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from vfxswap.io.exr import read_image, write_image
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_2k_performer_is_swapped_and_her_surroundings_keep_every_bit(
+def test_a_2k_performer_is_swapped_though_the_engine_dies_and_the_rest_keeps_every_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("anny", reason="the synthetic performer needs the extra [synth]")
@@ -53,11 +55,26 @@ def test_a_2k_performer_is_swapped_and_her_surroundings_keep_every_bit(
         knob(node, "persona").setValue("basalt")
         fake.press(node, "vfx_render")
         from vfxswap_nuke import host
+        from vfxswap_nuke.settings import load_settings
 
+        first = tmp_path / "vfxswap" / "VfxSwap1" / "v1" / "result_proxy1.main.1001.exr"
         try:
+            fake.pump(lambda: first.exists() or idle(fake), timeout_s=900)
+            killed = host.engine(load_settings()).pid
+            assert killed is not None, (fake.messages, fake.printed)
+            os.kill(killed, signal.SIGKILL)
             fake.pump(lambda: idle(fake), timeout_s=900)
+            assert host.engine(load_settings()).pid not in (None, killed)
         finally:
             host.close_engine()
+        (run,) = host.RUNS.all()
+        log = list(run.log)
+        died = next(i for i, line in enumerate(log) if "killed by SIGKILL" in line)
+        assert any("a new engine goes on" in line for line in log[died:]), log
+        made = [line for line in log if " in " in line and "frame 1" in line]
+        assert [line.split()[2] for line in made] == [str(frame) for frame in FRAMES], log
+        assert str(knob(node, "status").value()).startswith("3 of 3 frames: 3 rendered")
+        assert not list(first.parent.glob("*.tmp*")), "nothing half-written stays"
         assert knob(node, "use").value(), (fake.messages, fake.printed)
         for frame in FRAMES:
             check_2k(fake, node, frame)

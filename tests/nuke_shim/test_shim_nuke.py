@@ -176,6 +176,7 @@ nuke.pluginPath = lambda: [GIZMOS]
 nuke.tprint = print
 nuke.menu = lambda name: Menu()
 nuke.addOnScriptLoad = lambda call: None
+nuke.addKnobChanged = lambda call, nodeClass="*": None
 panels.registerWidgetAsPanel = lambda *a: type("P", (), {"addToPane": None})
 scripts.panels = panels
 sys.modules.update({"nuke": nuke, "nukescripts": scripts, "nukescripts.panels": panels})
@@ -281,6 +282,24 @@ def test_every_input_and_setting_of_the_node_is_in_the_job(opened: Open) -> None
     inner = {node.name(): node for node in swap.nodes()}
     assert inner["VfxToWorking"]["out_colorspace"].value() == "ACEScg"
     assert inner["VfxFromWorking"]["in_colorspace"].value() == "ACEScg"
+
+
+def test_a_node_tells_that_its_result_is_of_other_settings(opened: Open) -> None:
+    session = opened()
+    session.swap["vfx_amount"].setValue(0.5)
+    assert session.told() == "not rendered"
+    session.press("vfx_render")
+    assert session.status() == "3 of 3 frames: 3 rendered"
+    session.swap["vfx_proxy"].setValue("2")
+    session.swap["vfx_proxy"].setValue("1")
+    assert session.status() == "3 of 3 frames: 3 rendered"
+    session.swap["vfx_amount"].setValue(0.25)
+    assert session.told() == "changed since this was rendered: Render again"
+    session.press("vfx_render")
+    assert session.status() == "3 of 3 frames: 3 rendered"
+    session.swap["vfx_use"].setValue(False)
+    session.swap["vfx_seed"].setValue(3)
+    assert session.status() == "3 of 3 frames: 3 rendered", "the plate is shown"
 
 
 def test_the_current_frame_renders_alone_at_the_proxy(opened: Open) -> None:

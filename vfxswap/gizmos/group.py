@@ -19,6 +19,8 @@ _TAKE = "[value parent.vfx_cache]/v[value parent.vfx_version]/"
 # No [format %03d …] here: in a file name Nuke may take the %03d for the frame number.
 _RESULT = "result_proxy[value parent.vfx_proxy].%V.%04d.exr"
 _COLUMN, _ROW = 190, 90
+_BESIDE = ("_group", "_group_end", "_entries", "_tab")
+"""Ends of names that the plug-in passes over."""
 
 
 class Group(NamedTuple):
@@ -63,6 +65,9 @@ def group(effect: Mapping[str, Any], *, version: str) -> Group:
     for name in names:
         if names.count(name) > 1:
             raise JobError(f"setting {name.removeprefix('vfx_')} is named as a knob of every group")
+    for setting in effect["settings"]:
+        if "__" in setting["name"] or setting["name"].endswith(_BESIDE):
+            raise JobError(f"setting {setting['name']} is named as knobs that go with settings")
     layers = tuple(add_layer(layer["name"], layer["channels"]) for layer in effect["layers"])
     return Group(user, layers, _nodes(effect))
 

@@ -7,6 +7,7 @@ import os
 import nuke
 
 _PANEL = "com.vfxswap.panel"
+_PREFIX, _REWIRED = "vfx_", "inputChange"
 _WIDGET = "__import__('vfxswap_nuke.panel', fromlist=['Panel']).Panel"
 
 
@@ -24,6 +25,7 @@ def install(root: str) -> None:
     menu.addCommand("Check the engine", check_engine)
     menu.addCommand("Restart the engine", restart_engine)
     nuke.addOnScriptLoad(follow_background_renders)
+    nuke.addKnobChanged(tell_of_changes, nodeClass="Group")
 
 
 def node_names() -> list[str]:
@@ -73,6 +75,19 @@ def follow_background_renders() -> None:
 
     for ours in node.our_nodes():
         actions.attach_background(ours)
+
+
+def tell_of_changes() -> None:
+    """Says on the node's status line that what it shows was made otherwise. Called by Nuke for
+    every knob of every group that changes."""
+    name = nuke.thisKnob().name()
+    if not (name.startswith(_PREFIX) or name == _REWIRED):
+        return
+    from vfxswap_nuke import node
+
+    changed = nuke.thisNode()
+    if node.is_ours(changed) and (name == _REWIRED or node.decides_pixels(name)):
+        node.tell_change(changed)
 
 
 def _add_panel(menu: nuke.Menu) -> None:

@@ -38,13 +38,27 @@ _NO_SETTINGS = (
     "Tab_Knob", "Text_Knob", "PyScript_Knob", "Script_Knob", "Link_Knob", "BeginTabGroup_Knob",
     "EndTabGroup_Knob",
 )  # fmt: skip
-_BESIDE = ("_group", "_group_end", "_entries")
-"""Ends of names of knobs that go with those of settings: groups of knobs, and buttons."""
+CHANGED = "changed since this was rendered: Render again"
+_BESIDE = ("_group", "_group_end", "_entries", "_tab")
+"""Ends of names of knobs that go with those of settings: tabs and groups of knobs, and buttons."""
 
 
 def is_ours(node: nuke.Node) -> bool:
     """Whether a node is one of the generated groups."""
     return node.knob(PREFIX + "effect") is not None and node.knob(PREFIX + "cache") is not None
+
+
+def decides_pixels(knob: str) -> bool:
+    """Whether a knob of that name changes what is rendered."""
+    return knob in (PREFIX + "seed", PREFIX + "space") or not (
+        knob in CONTROLS or knob.endswith(_BESIDE)
+    )
+
+
+def tell_change(node: nuke.Node) -> None:
+    """Says that a node whose result is shown was changed since."""
+    if node[PREFIX + "use"].value():
+        set_status(node, CHANGED)
 
 
 def read_node(node: nuke.Node, *, only_frame: int | None = None) -> NodeState:
