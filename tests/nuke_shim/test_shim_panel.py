@@ -18,6 +18,7 @@ from vfxswap_nuke.panel_model import (
     knob_of,
     state_words,
 )
+from vfxswap_nuke.panel_model import choices as all_choices
 from vfxswap_nuke.runs import Run
 from vfxswap_nuke.settings import PluginSettings
 from worker_lines import executable
@@ -102,7 +103,11 @@ def test_the_state_of_a_consent(
 
 def test_every_choice_of_a_shipped_model_fits_a_setting_of_its_effect() -> None:
     made = cards([m.row() for m in list_models()], show="", today=TODAY)
-    choices = [choice for card in made for choice in card.choices]
+    choices = all_choices(made)
+    pictured = [bool(choice.thumb) for choice in choices]
+    assert pictured == sorted(pictured, reverse=True), "names alone come last"
+    kinds = list(dict.fromkeys(choice.kind for choice in choices))
+    assert kinds == ["personas", "styles", "themes", "features"]
     assert {"amber", "basalt", "cedar"} <= {choice.name for choice in choices}
     for choice in choices:
         if choice.effect in SETTINGS:

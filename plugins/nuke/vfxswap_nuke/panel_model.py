@@ -87,6 +87,13 @@ def cards(rows: Iterable[Mapping[str, Any]], *, show: str, today: datetime.date)
     return sorted(made, key=_place)
 
 
+def choices(made: Iterable[Card]) -> list[Choice]:
+    """What the models offer: likenesses first, then what has a picture, then what has a name
+    alone; within these by kind, as the models have them."""
+    found = [choice for card in made for choice in card.choices]
+    return sorted(found, key=lambda c: (c.consent is None, not c.thumb, c.kind))
+
+
 def _place(card: Card) -> tuple[bool, bool, str, str]:
     likenesses = any(choice.consent is not None for choice in card.choices)
     return not card.choices, not likenesses, card.effect, card.name

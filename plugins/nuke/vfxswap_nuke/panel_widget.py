@@ -6,7 +6,7 @@ import datetime
 import threading
 from typing import Any, Mapping, Sequence
 
-from vfxswap_nuke.panel_model import Choice, SubmitRun, cards
+from vfxswap_nuke.panel_model import Choice, SubmitRun, cards, choices
 from vfxswap_nuke.panel_qt import QtCore, QtWidgets
 from vfxswap_nuke.panel_views import ChoicesPage, JobsPage, ModelsPage
 from vfxswap_nuke.runs import Runs
@@ -110,7 +110,7 @@ class PanelWidget(QtWidgets.QWidget):
         today = datetime.datetime.now(datetime.timezone.utc).date()
         made = cards(rows, show=self._host.show_name(), today=today)
         self.models.show_cards(made)
-        self.choices.show_choices([choice for card in made for choice in card.choices])
+        self.choices.show_choices(choices(made))
         self.say(words)
 
     def _use(self, choice: Choice) -> None:
