@@ -17,6 +17,7 @@ from shim_shots import FRAMES, ROW, Node
 from small_shot import plate_image
 from vfxswap_nuke import background
 from vfxswap_nuke.engine_client import Engine
+from vfxswap_nuke.errors import NodeError
 from vfxswap_nuke.exr_content import picture_hash
 from vfxswap_nuke.foreground import Foreground
 from vfxswap_nuke.jobs import build_job
@@ -83,6 +84,33 @@ def test_going_back_to_earlier_settings_costs_no_frame(node: Node, engine: Engin
     assert (run.state, run.message, run.percent) == ("done", "0 rendered, 4 from the cache", 100)
     assert pixels(node.result(1002)) == first
     assert json.loads(node.result(1002).with_suffix(".vfxswap.json").read_text())["frame"] == 1002
+
+
+def test_what_is_kept_waits_for_the_engine_and_can_be_cancelled(
+    node: Node, shot: Shot, engine: Engine
+) -> None:
+    """Whether it may be shown is asked of an engine that is at another render."""
+    node.render(engine)
+    other = engine.render(shot.slow("other", frames="1001-1010", wait_s=0.5))
+    run = Run("VfxSlow1", "slow", 4)
+    failed: list[str] = []
+
+    def want() -> None:
+        try:
+            node.wanted(run, engine)
+        except NodeError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=want)
+    thread.start()
+    thread.join(1.0)
+    assert thread.is_alive() and not other.finished
+    run.cancel()
+    thread.join(PATIENCE_S)
+    assert failed == ["cancelled"] and not other.finished
+    other.cancel()
+    other.wait(PATIENCE_S)
+    assert node.render(engine).message == "0 rendered, 4 from the cache"
 
 
 def test_a_plate_written_anew_with_the_same_picture_changes_nothing(

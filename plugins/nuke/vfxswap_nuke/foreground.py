@@ -17,8 +17,6 @@ from vfxswap_nuke.store import Store
 
 _LIVES = 2
 """Engines that one render may use up: a frame that kills one may well kill the next."""
-_CHECK_S = 300.0
-"""For a look at one frame and at the models, by an engine that may be loading."""
 
 
 class Wanted(NamedTuple):
@@ -68,15 +66,20 @@ def want(
     results = Results(job["output"]["pattern"], layout.index(state.proxy), store)
     keys = frame_keys(job, hashes, engine=made_by, edits=edits, files=marks)
     if results.any_kept(keys):
-        _ask_again(job, state, engine)
+        _ask_again(job, state, engine, run)
     return Wanted(job, keys, results)
 
 
-def _ask_again(job: Mapping[str, Any], state: NodeState, engine: Engine) -> None:
+def _ask_again(job: Mapping[str, Any], state: NodeState, engine: Engine, run: Run) -> None:
     """A render asks for consent by itself; what is kept would be shown without: the engine is
-    asked whether it would still make it. Raises EngineError where it would not."""
-    done = engine.check(dict(job, frames=str(state.frames[0]))).wait(_CHECK_S)
-    for finding in done["report"].get("findings", ()):
+    asked whether it would still make it. It may be at another node's render, so this waits for as
+    long as a render would. Raises EngineError where it would not."""
+    task = engine.check(dict(job, frames=str(state.frames[0])))
+    while not task.finished:
+        if run.cancelled.wait(0.05):
+            task.cancel()
+            _stop_at(run)
+    for finding in task.wait(0.0)["report"].get("findings", ()):
         if finding["level"] == "error" and finding["exit_code"] == 2:
             raise EngineError(str(finding["message"]))
 
