@@ -5,6 +5,7 @@ a window steps through it, and the cache. Run as in_blender.py is.
 from __future__ import annotations
 
 import shutil
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,9 @@ def steps_through_a_bake(asked: dict[str, Any]) -> dict[str, Any]:
     part("operators").STEP_S = 0.0  # one step an event, so that each can be stopped
     lab.scene.frame_set(2)
     node = lab.node("AUTO", persona=asked["persona"])
+    lab.link(lab.plate.outputs[0], lab.end)
+    lab.render("plain")
+    lab.link(node.outputs["Image"], lab.end)
     lab.link(lab.plate.outputs[0], node.inputs["Image"])
     found = {}
     for name, until in (("rendering", "rendering frame 2"), ("effect", "effect on"), ("whole", "")):
@@ -299,7 +303,9 @@ def steps_through_a_bake(asked: dict[str, Any]) -> dict[str, Any]:
         while begun[-1] & {"RUNNING_MODAL", "PASS_THROUGH"}:
             status = next((t for kind, t in reversed(window.shown) if kind == "status" and t), "")
             stop = bool(until) and until in status
+            asked_at = time.monotonic()
             begun.append(operator.modal(window, _event("ESC" if stop else "TIMER")))
+            took_s = time.monotonic() - asked_at
             if not stop and len(begun) == 2:
                 assert operator.modal(window, _event("MOUSEMOVE")) == {"PASS_THROUGH"}
         found[name] = {
@@ -312,12 +318,26 @@ def steps_through_a_bake(asked: dict[str, Any]) -> dict[str, Any]:
             "frame": lab.scene.frame_current,
             "busy": part("handlers")._busy,
             "status": node.node_tree.vfxswap.status,
-            "running": part("session")._service._engine.ping()["running"],
+            "last_s": took_s,
+            "idle": comes_to_rest(),
+            "work": [path.name for path in Path(asked["cache"]).glob("work/*")],
             "baked": [node.node_tree.vfxswap.baked_first, node.node_tree.vfxswap.baked_last],
         }
     before = calls()
     lab.render("comp")
     return {"found": found, "asked_again": calls() - before, "report": lab.report()}
+
+
+def comes_to_rest(within_s: float = 200.0) -> bool:
+    """Whether the engine has nothing to do before long."""
+    until = time.monotonic() + within_s
+    engine = part("session")._service._engine
+    while time.monotonic() < until:
+        said = engine.ping(timeout_s=within_s)
+        if not said["running"] and not said["queued"]:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def _operator(group: str, said: list[Any]) -> Any:

@@ -123,6 +123,8 @@ class Batch:
         self._task: Task | None = None
         self._end: Outcome | None = None
         self._lives = 2
+        self._asked = 0
+        self._discarded = self._working = False
         self._ask()
 
     def wait(self, frame: int, timeout_s: float | None = None) -> Outcome | None:
@@ -154,28 +156,45 @@ class Batch:
                 self._task.cancel()
 
     def discard(self) -> None:
-        """Cancels, and removes the frames that nobody took."""
+        """Cancels, and removes the frames that nobody took: at once, or when the engine is through
+        with the one in hand, for which nobody waits."""
         self.cancel()
-        if self._task is not None and not self._task.finished:
-            with contextlib.suppress(EngineError, RequestFailedError):
-                self._task.wait(30.0)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with self._changed:
+            self._discarded = True
+            over = not self._working
+        if over:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ask(self) -> None:
         self._lives -= 1
         left = [frame for frame in self.frames if frame not in self._outcomes]
         with self._changed:
-            self._end = None
+            self._asked += 1
+            asked = self._asked
+            self._end, self._working = None, True
+
+        def hear(event: dict[str, Any]) -> None:
+            """What an engine that died still says is not of this request."""
+            if asked == self._asked:
+                self._hear(event)
+
         try:
-            self._task = self._service.render(self._job, ranges(left), self._hear)
+            self._task = self._service.render(self._job, ranges(left), hear)
         except EngineError as error:
             with self._changed:
+                self._working = False
                 self._end = Outcome(message=str(error), lasting=True)
                 self._changed.notify_all()
 
     def _hear(self, event: dict[str, Any]) -> None:
         """Called on the client's thread."""
         kind: str = event["event"]
+        if kind == "done":
+            with self._changed:
+                self._working = False
+                discarded = self._discarded
+            if discarded:
+                shutil.rmtree(self._folder, ignore_errors=True)
         frame: Any = event.get("frame")
         with self._changed:
             if kind == "frame_done":
