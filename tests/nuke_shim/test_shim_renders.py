@@ -285,7 +285,7 @@ def test_an_engine_that_stops_answering_is_noticed_and_replaced(node: Node, shot
         stopped = engine.pid
         assert stopped is not None
         os.kill(stopped, signal.SIGSTOP)
-        thread.join(PATIENCE_S)
+        thread.join(30.0 + PATIENCE_S)
         assert (run.state, run.message) == ("done", "4 rendered")
         assert any("hung: nothing heard for 30 s" in line for line in run.log)
 
