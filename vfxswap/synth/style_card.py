@@ -24,6 +24,13 @@ from vfxswap.train.style_preview import displayed, style_sheet
 THUMB_PX, THUMB_BYTES = 128, 10 * 1024
 STUDY = "python -m vfxswap.synth.style_study style-starter --work training/style-starter"
 BENCH = "vfxswap bench style"
+LOSSES = {
+    "content": "published content loss",
+    "style": "published style loss",
+    "drawn": "features against the picture drawn in the style",
+    "drawn_style": "matrices of windows against the picture drawn in the style",
+}
+"""What `Study.losses` measures, by the name of its metrics."""
 
 
 def study_metrics(study: Mapping[str, Any]) -> dict[str, Metric]:
@@ -37,9 +44,9 @@ def study_metrics(study: Mapping[str, Any]) -> dict[str, Metric]:
         where = f"3 held-out pictures; single-style network from scratch, {controls['steps']} steps"
         change = []
         for style, row in controls["styles"].items():
-            for index, loss in enumerate(("content", "style")):
-                put(f"{loss}_{style}", row["many"][index], "network of many styles")
-                put(f"{loss}_{style}_single", row["single"][index], where)
+            for index, (loss, of) in enumerate(LOSSES.items()):
+                put(f"{loss}_{style}", row["many"][index], f"network of many styles; {of}")
+                put(f"{loss}_{style}_single", row["single"][index], f"{where}; {of}")
             change.append(100 * (row["many"][0] / row["single"][0] - 1))
         note = f"many styles over single ones, mean of {len(change)}; published +8.7 ± 3.9 %"
         put("content_over_single", float(np.mean(change)), note, "%")
@@ -50,8 +57,8 @@ def study_metrics(study: Mapping[str, Any]) -> dict[str, Metric]:
             ("added_untrained", "untrained", f"{style}: mean row, before training"),
             ("scratch", "scratch_8k", f"{style}: network of its own, {8 * k} steps"),
         ):
-            put(f"content_{name}", added[key][0], note)
-            put(f"style_{name}", added[key][1], note)
+            for index, (loss, of) in enumerate(LOSSES.items()):
+                put(f"{loss}_{name}", added[key][index], f"{note}; {of}")
     if temporal := study.get("temporal"):
         shot = "mean squared, net space, held-out shot, DIS flow, all styles"
         steps = f"{temporal['steps']} steps more on the same moving pairs"

@@ -78,6 +78,11 @@ def held_out(size: int = 256) -> Tensor:
     return contents_of([as_net(np.ascontiguousarray(p)) for p in pictures])
 
 
+def drawings_of(pictures: Tensor, style: str) -> Tensor:
+    """Pictures [N, 3, S, S] in net space drawn in a style, with the screens from (0, 0) on."""
+    return contents_of([as_net(drawn(style, displayed(p[None]))) for p in pictures])
+
+
 def _sources() -> list[Pixels]:
     """What styles are drawn from, display-referred squares."""
     cuts = [photograph(name, DRAWN_PX)[:, 120 : 120 + DRAWN_PX]

@@ -24,7 +24,7 @@ from vfxswap.nets.perceptual import Perceptual
 from vfxswap.nets.style import StyleNet
 from vfxswap.synth.shot import Shot
 from vfxswap.synth.style_card import rounded, write_model
-from vfxswap.synth.style_drawings import held_out
+from vfxswap.synth.style_drawings import drawings_of, held_out
 from vfxswap.synth.style_pictures import performer_shot
 from vfxswap.synth.style_recipe import (
     StyleRecipe,
@@ -59,10 +59,7 @@ class Study:
             data = replace(self.data, targets={style: self.data.targets[style]})
             single = StyleTrainer(self.training(steps), data, self.judge)
             train(single, self.work / f"control-{style}", progress=_say(f"control {style}"))
-            rows[style] = {
-                "many": many.measure(self.pictures, style),
-                "single": single.measure(self.pictures, style),
-            }
+            rows[style] = {"many": self.losses(many, style), "single": self.losses(single, style)}
         return {"steps": steps, "styles": rows}
 
     def added(self, style: str, steps: int, folder: Path) -> dict[str, Any]:
@@ -72,7 +69,7 @@ class Study:
         data = style_data(recipe, folder, self.work, self.judge, _silent)
         training = self.training(steps).model_copy(update={"rate": ADDED_RATE})
         row = AddedStyleTrainer(training, data, self.judge, self.net)
-        untrained = row.measure(self.pictures, style)
+        untrained = self.losses(row, style)
         train(row, self.work / f"added-{style}", progress=_say(f"added {style}"))
         scratch = StyleTrainer(self.training(8 * steps), data, self.judge)
         train(scratch, self.work / f"scratch-{style}", progress=_say(f"scratch {style}"))
@@ -80,9 +77,16 @@ class Study:
             "style": style,
             "steps": steps,
             "untrained": untrained,
-            "added": row.measure(self.pictures, style),
-            "scratch_8k": scratch.measure(self.pictures, style),
+            "added": self.losses(row, style),
+            "scratch_8k": self.losses(scratch, style),
         }
+
+    def losses(self, trainer: StyleTrainer, style: str) -> list[float]:
+        """On held-out pictures: the published content and style loss, then those against the same
+        pictures drawn in the style."""
+        drawings = drawings_of(self.pictures, style)
+        published = trainer.measure(self.pictures, style)
+        return [*published, *trainer.measure_drawn(self.pictures, drawings, style)]
 
     def temporal(self, steps: int, strength: float) -> tuple[dict[str, Any], StyleNet]:
         """Warp error on a held-out moving shot after `steps` more with and without the temporal
@@ -156,8 +160,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="Folder of the model to write.")
     parser.add_argument("--temporal-steps", type=int, default=60)
     parser.add_argument("--temporal-weight", type=float, default=TEMPORAL_WEIGHT)
-    parser.add_argument("--control-steps", type=int, default=104)
-    parser.add_argument("--added-steps", type=int, default=40)
+    parser.add_argument("--control-steps", type=int, default=278)
+    parser.add_argument("--added-steps", type=int, default=60)
     given = parser.parse_args()
     recipe, folder = load_recipe(given.recipe)
     judge = classifier_of(recipe.classifier)

@@ -203,6 +203,21 @@ class StyleTrainer:
         content = sum(float(c) for c, _ in losses) / len(losses)
         return content, sum(float(s) for _, s in losses) / len(losses)
 
+    def measure_drawn(self, pictures: Tensor, drawings: Tensor, style: str) -> tuple[float, float]:
+        """Mean losses against the same pictures drawn in the style, both [N, 3, H, W] in net space
+        with screens from (0, 0) on: by what is where, and by what it is made of there."""
+        row = self.rows[self.styles.index(style)]
+        weights = F.one_hot(row[None], len(self.net.styles)).float().to(self.device)
+        with torch.inference_mode():
+            losses = [
+                self._compared(
+                    self.net(picture[None].to(self.device), weights), drawing[None], False
+                )
+                for picture, drawing in zip(pictures, drawings, strict=True)
+            ]
+        content = sum(float(c) for c, _ in losses) / len(losses)
+        return content, sum(float(s) for _, s in losses) / len(losses)
+
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint; see `checkpoint.save_checkpoint`."""
         return save_checkpoint(
