@@ -17,7 +17,6 @@ from vfxswap.render.plan import picture_spaces
 from vfxswap.render.references import read_still
 from vfxswap.settings import validated
 
-
 REC709 = "Linear Rec.709 (sRGB)"  # the test's plates say ACEScg
 
 
