@@ -40,6 +40,16 @@ def test_layers_part_the_coefficients_and_match_the_activations() -> None:
     assert [a.shape[-1] for a in generated.activations] == [4, 4, 8, 8, 16]
 
 
+def test_the_size_of_a_layer_s_coefficients_says_nothing_and_is_held() -> None:
+    net = tiny()
+    sigma = net.encode(crops(3))
+    for layer in net.layers:
+        assert torch.allclose(sigma[:, layer].square().mean(1), torch.ones(3), atol=1e-4)
+    louder = sigma.clone()
+    louder[:, net.layers[2]] *= 7
+    assert torch.allclose(net.generate(louder).picture, net.generate(sigma).picture, atol=1e-4)
+
+
 def test_every_place_belongs_to_one_feature() -> None:
     net = tiny()
     u = net.memberships(net.generate(net.encode(crops(2))).activations)

@@ -10,7 +10,7 @@ from vfxswap.errors import CancelledError, JobError, ModelError
 from vfxswap.io.weights import find_model, load_net
 from vfxswap.nets.feature_refine import refined
 from vfxswap.nets.features import FeatureNet, FeatureSettings
-from vfxswap.train.features import FeatureTraining, part_weights, run, target_of
+from vfxswap.train.features import FeatureTraining, part_weights, run, target_of, wrong_energy
 from vfxswap.train.features_card import export, feature_names, rename_feature
 from vfxswap.train.features_clusters import (
     agreement,
@@ -20,7 +20,7 @@ from vfxswap.train.features_clusters import (
     spherical_kmeans,
 )
 from vfxswap.train.features_data import PartCrops, shard_file, write_description, write_shard
-from vfxswap.train.features_edits import NAMES, Edits, EditSet
+from vfxswap.train.features_edits import NAMES, Edits, EditSet, mirrored
 from vfxswap.train.features_measure import measured, transfers_measured
 from vfxswap.train.steps import Progress
 
@@ -178,6 +178,30 @@ def test_transfers_change_nothing_outside_their_region() -> None:
     assert float(edits.change.abs().max()) > 0.1
     torch.testing.assert_close(edits.target + edits.change, edits.truth, atol=1e-3, rtol=0)
     assert torch.equal(edits.memberships.sum(1), torch.ones(48, SIZE, SIZE))
+
+
+def test_a_mirrored_transfer_is_mirrored_in_all_of_its_pictures() -> None:
+    batch = edit_set().batch(np.arange(3))
+    turned = mirrored(batch, torch.tensor([False, True, False]))
+    for name, value in batch._asdict().items():
+        theirs = getattr(turned, name)
+        if name == "feature":
+            assert torch.equal(theirs, value)
+            continue
+        assert torch.equal(theirs[1::3], value[1::3].flip(-1))
+        assert torch.equal(theirs[0::3], value[0::3]) and torch.equal(theirs[2::3], value[2::3])
+
+
+def test_what_transfers_do_wrong_is_a_share_of_what_they_should_do() -> None:
+    region = torch.zeros(2, 1, 8, 8)
+    region[..., 2:6, 2:6] = 1
+    wanted = torch.tensor([0.5, 0.1])[:, None, None, None] * region.expand(-1, 3, -1, -1)
+    nothing, truth = torch.zeros_like(wanted), wanted
+    assert torch.equal(wrong_energy(truth, wanted, region), torch.zeros(2))
+    assert wrong_energy(nothing, wanted, region).tolist() == pytest.approx([1, 1], abs=0.05)
+    spilt = wrong_energy(truth + 0.1 * (1 - region), wanted, region)
+    assert spilt[1] > 10 * spilt[0] > 0
+    assert float(wrong_energy(nothing, 0.001 * wanted, region).max()) < 0.01
 
 
 def test_spherical_kmeans_finds_bundles_of_directions() -> None:

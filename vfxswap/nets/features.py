@@ -174,12 +174,17 @@ class FeatureNet(nn.Module):
         return named or tuple(f"cluster-{k + 1}" for k in range(self.settings.clusters))
 
     def encode(self, crops: Tensor) -> Tensor:
-        """σ [B, C] of crops [B, 3, S, S]. Raises ValueError for crops of another size."""
+        """σ [B, C] of crops [B, 3, S, S], each layer's of root mean square 1. Raises ValueError
+        for crops of another size."""
         if crops.ndim != 4 or tuple(crops.shape[1:]) != (3, self.size, self.size):
             wanted = f"[B, 3, {self.size}, {self.size}]"
             raise ValueError(f"crops of shape {tuple(crops.shape)}, wanted {wanted}")
         sigma: Tensor = self.encoder(crops)
-        return sigma
+        # What a layer makes does not depend on the size of its coefficients, so nothing would hold
+        # it: it grew to 1e5 in 15,000 steps, and differed from picture to picture.
+        parts = [sigma[:, layer] for layer in self.layers]
+        sizes = [part.square().mean(1, keepdim=True) for part in parts]
+        return torch.cat([p * (s + _EPSILON).rsqrt() for p, s in zip(parts, sizes)], 1)
 
     def generate(self, sigma: Tensor) -> Generated:
         """The picture of σ [B, C], and all activations on the way. Raises ValueError for another

@@ -84,9 +84,12 @@ class EditSet:
         held_out = self.tensors["identity"].numpy() % HELD_OUT_EVERY == 0
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
-    def drawn(self, rng: np.random.Generator, count: int) -> Edits:
-        """A random batch of those to train on."""
-        return self.batch(rng.choice(self.split()[0], count))
+    def drawn(self, rng: np.random.Generator, count: int, *, mirror: bool) -> Edits:
+        """A random batch of those to train on; with `mirror` half of them, reference and truth
+        too, are mirrored."""
+        batch = self.batch(rng.choice(self.split()[0], count))
+        flips = torch.from_numpy(rng.random(count) < 0.5)
+        return mirrored(batch, flips) if mirror else batch
 
     def batch(self, indices: NDArray[np.int64], device: torch.device | str = "cpu") -> Edits:
         """These transfers."""
@@ -115,3 +118,14 @@ class EditSet:
             region,
         )
         return Edits(*(each.to(device) for each in found))
+
+
+def mirrored(batch: Edits, flips: Tensor) -> Edits:
+    """The batch with its transfers where `flips` [B] is true mirrored, all of their pictures."""
+
+    def turned(picture: Tensor) -> Tensor:
+        where = flips.repeat(len(picture) // len(flips)).to(picture.device)
+        return torch.where(where[:, None, None, None], picture.flip(-1), picture)
+
+    pictures = {name: turned(value) for name, value in batch._asdict().items() if value.ndim == 4}
+    return batch._replace(**pictures)
