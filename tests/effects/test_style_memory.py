@@ -27,7 +27,7 @@ class Shelf:
 
 width, height = int(sys.argv[1]), int(sys.argv[2])
 torch.manual_seed(0)
-net = StyleNet(StyleSettings(styles=("ink", "neon"))).eval().requires_grad_(False)
+net = StyleNet(StyleSettings(styles=("ink", "neon"), screens=True)).eval().requires_grad_(False)
 chosen = StylePassSettings(style={"ink": 0.7, "neon": 0.3})
 effect = StylePass.load([chosen], Shelf(), torch.device("cpu"))
 rgb = np.random.default_rng(0).random((height, width, 3), np.float32)
