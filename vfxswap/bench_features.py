@@ -135,7 +135,8 @@ def run(
     pair_settings = pair_settings or PairSettings()
     gallery_settings = gallery_settings or GallerySettings()
     shelf = Shelf(CPU)
-    net = shelf.by_name(model).net
+    chosen = shelf.by_name(model)
+    net = chosen.net
     if not isinstance(net, FeatureNet):
         raise JobError("not a model of features", got=model)
     parser = shelf.for_stage("parsing").net
@@ -154,7 +155,7 @@ def run(
         "machine": machine(CPU),
         "settings": {
             "model": model,
-            "weights_sha256": shelf.used[model].card.weights_sha256,
+            "weights_sha256": chosen.card.weights_sha256,
             "temperature": temperature,
             "pairs": pair_settings.model_dump(),
             "gallery": gallery_settings.model_dump(),
