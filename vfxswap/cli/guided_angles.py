@@ -1,4 +1,4 @@
-"""`vfxswap guided … --angles`: the same glasses and light on a set of found of one performer."""
+"""`vfxswap guided … --angles`: the same glasses and light on one performer from several angles."""
 
 from __future__ import annotations
 

@@ -86,6 +86,7 @@ def plates_in(place: Path) -> list[Path]:
 
 
 def job_of(plate: Path, target: Path, settings: Mapping[str, Any], given: Mapping[str, Any]) -> Job:
+    """The job of one picture or shot by the command's options. Raises JobError."""
     from vfxswap.job import Job
     from vfxswap.settings import validated
 
