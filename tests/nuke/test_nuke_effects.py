@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,6 +235,39 @@ def test_guided_takes_its_pictures_from_inputs(shot: Shot, fake: FakeNuke, tmp_p
     assert made.plane("guided_matte.red", made.bbox).any()
     still = read_image(tmp_path / "vfxswap" / "VfxGuided1" / "v3" / "clean_plate.exr")
     assert still.part.data_window != still.part.display_window, "with its overscan"
+
+
+def test_the_stacked_example_lays_a_mosaic_on_a_style_and_both_on_the_plate(
+    shot: Shot, fake: FakeNuke, tmp_path: Path
+) -> None:
+    for frame in FRAMES:
+        shutil.copy(shot.folder / f"plate.{frame}.exr", tmp_path)
+    script = shutil.copy(ROOT / "gizmos" / "examples" / "stacked_look.nk", tmp_path)
+    fake.open(Path(script))
+    fake.root_node["first_frame"].setValue(FRAMES[0])
+    fake.root_node["last_frame"].setValue(FRAMES[-1])
+    fake.frame_now = FRAMES[0]
+    style, mosaic, look = (
+        fake.nuke.toNode(name) for name in ("VfxStyle1", "VfxMosaic1", "LookOverPlate")
+    )
+    knob(style, "style").setValue("halftone")
+    knob(mosaic, "themes").setValue("gems")
+    for node in (style, mosaic):
+        status = press(fake, node)
+        assert status.startswith("2 of 2 frames: 2 rendered"), (status, fake.messages)
+    for frame in FRAMES:
+        plate, styled, laid = (
+            plate_of(fake, frame),
+            *(fake.picture(node, frame) for node in (style, mosaic)),
+        )
+        bbox, made = plate.bbox, fake.picture(look, frame)
+        for channel in ("rgba.red", "rgba.green", "rgba.blue"):
+            below, on_top = styled.plane(channel, bbox), laid.plane(channel, bbox)
+            assert np.abs(on_top - below).mean() > 0.01
+            less = below + 0.7 * laid.plane("mosaic_matte.red", bbox) * (on_top - below)
+            own = plate.plane(channel, bbox)
+            wanted = own + 0.9 * styled.plane("style_matte.red", bbox) * (less - own)
+            np.testing.assert_allclose(made.plane(channel, bbox), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_weights_of_styles_are_animated_in_the_curve_editor(
