@@ -244,8 +244,9 @@ def test_the_stacked_example_lays_a_mosaic_on_a_style_and_both_on_the_plate(
         shutil.copy(shot.folder / f"plate.{frame}.exr", tmp_path)
     script = shutil.copy(ROOT / "gizmos" / "examples" / "stacked_look.nk", tmp_path)
     fake.open(Path(script))
-    fake.root_node["first_frame"].setValue(FRAMES[0])
-    fake.root_node["last_frame"].setValue(FRAMES[-1])
+    root: Any = fake.root_node
+    root["first_frame"].setValue(FRAMES[0])
+    root["last_frame"].setValue(FRAMES[-1])
     fake.frame_now = FRAMES[0]
     style, mosaic, look = (
         fake.nuke.toNode(name) for name in ("VfxStyle1", "VfxMosaic1", "LookOverPlate")
