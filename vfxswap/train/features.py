@@ -50,6 +50,7 @@ _ADAM = (0.9, 0.99)
 _GRAIN = Jitter(noise=0.01, blur_share=0.2)
 """How inputs are dressed; targets stay clean."""
 _SLIGHT = 0.02
+"""Root mean square of a wanted change, in the normalised space, below which it counts less."""
 _MEASURED = 96
 _SHOWN = 12
 

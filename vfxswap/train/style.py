@@ -347,7 +347,7 @@ class StyleTrainer:
                 names = tuple(self.data.targets)
                 shape = s.model_dump(include={"widths", "blocks", "trunk", "screens"})
                 net = StyleNet(StyleSettings(styles=names, **shape))
-                # Silent at first: a style finds the few that are its own.
+                # Quiet at first: a style finds the few that are its own.
                 net.gamma.data[:, net.screen_columns] = 0.25
                 for conv in net.convs.values():
                     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")  # type: ignore[arg-type]
