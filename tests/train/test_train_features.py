@@ -118,7 +118,7 @@ def test_small_parts_count_more_and_places_one_on_average(tmp_path: Path) -> Non
 def test_training_lowers_the_loss_and_a_stopped_one_resumes_exactly(tmp_path: Path) -> None:
     data, edits = crops_in(tmp_path / "data"), edit_set()
     training = FeatureTraining(
-        iterations=30, crops=6, edit_pairs=3, edits=0.5, critic=0.02, critic_width=4,
+        iterations=30, crops=6, edit_pairs=3, edits=0.5, seeing=0.2, critic=0.02, critic_width=4,
         r1_every=4, save_every=10, rate=4e-3,
     )  # fmt: skip
     seen: list[Progress] = []
@@ -128,7 +128,9 @@ def test_training_lowers_the_loss_and_a_stopped_one_resumes_exactly(tmp_path: Pa
     before = measured(FeatureNet(TINY).eval(), data, data.split()[1])["psnr"]
     assert measured(whole, data, data.split()[1])["psnr"] > before + 1.5
     assert seen[-1].iteration == 30 and seen[0].eta_s > 0
-    assert {"pixels", "structure", "parts", "edits", "critic", "judging"} <= set(seen[0].losses)
+    assert {"pixels", "structure", "parts", "edits", "seeing", "critic", "judging"} <= set(
+        seen[0].losses
+    )
     assert (tmp_path / "whole" / "preview.png").stat().st_size > 0
 
     asked = 0
@@ -164,6 +166,8 @@ def test_training_refuses_crops_of_another_size_and_missing_transfers(tmp_path: 
         run(data, tmp_path / "a", training=FeatureTraining(iterations=1), shape=large)
     with pytest.raises(JobError, match="no transfers"):
         run(data, tmp_path / "b", training=FeatureTraining(iterations=1, edits=1.0), shape=TINY)
+    with pytest.raises(JobError, match="no transfers"):
+        run(data, tmp_path / "b", training=FeatureTraining(iterations=1, seeing=1.0), shape=TINY)
     with pytest.raises(JobError, match="no crops"):
         write_description(
             tmp_path / "none", crop_size=SIZE, margin_px=0, parts=PARTS, text="nothing"
@@ -177,7 +181,9 @@ def test_transfers_change_nothing_outside_their_region() -> None:
     assert float((edits.change * (1 - edits.region)).abs().max()) == 0.0
     assert float(edits.change.abs().max()) > 0.1
     torch.testing.assert_close(edits.target + edits.change, edits.truth, atol=1e-3, rtol=0)
-    assert torch.equal(edits.memberships.sum(1), torch.ones(48, SIZE, SIZE))
+    whole = (edits.memberships[48:].argmax(1) > 0)[:, None]
+    assert torch.equal(torch.where(whole, edits.changed, 0.5), edits.truth)
+    assert torch.equal(edits.memberships.sum(1), torch.ones(72, SIZE, SIZE))
 
 
 def test_a_mirrored_transfer_is_mirrored_in_all_of_its_pictures() -> None:

@@ -59,8 +59,8 @@ class FeatureRecipe(Settings):
     def _one_object(self) -> Self:
         if (self.faces is None) == (self.bodies is None):
             raise ValueError("wanted faces or bodies")
-        if any(stage.edits > 0 for stage in self.stages) and self.transfers is None:
-            raise ValueError("a stage trains edits, but the recipe has no transfers")
+        if any(stage.edits + stage.seeing > 0 for stage in self.stages) and self.transfers is None:
+            raise ValueError("a stage trains transfers, but the recipe has no transfers")
         return self
 
 

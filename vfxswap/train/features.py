@@ -7,7 +7,8 @@ A step encodes crops and generates them again. Its loss adds, each with a weight
 - cross entropy of a 1×1 convolution that reads parts out of the activations to be clustered, so
   that clusters follow parts (0 leaves activations to themselves, as the source has it);
 - of transfers with truth (`features_edits`; no such data leaves it out): the change that a
-  transfer makes, against the change that replacing the feature made in the rendering;
+  transfer makes, and the change that encoding the truth itself makes, against the change that
+  replacing the feature made in the rendering;
 - the score of a discriminator (non-saturating, Goodfellow et al. 2014; R1, Mescheder et al. 2018).
 
 What is kept is the running mean of the network's weights (Karras et al. 2018).
@@ -74,6 +75,12 @@ class FeatureTraining(Settings):
     edits: float = Field(
         default=0.0, ge=0, description="Weight of transfers with truth; needs such data."
     )
+    seeing: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of encoding truths of transfers, beside `edits`: how far the "
+        "difference of two reconstructions is the difference that one feature made.",
+    )
     edit_pairs: int = Field(default=8, ge=1, description="Transfers in a batch.")
     temperature: float = Field(
         default=0.1, gt=0, description="Of the softmax by which transfers in training are made."
@@ -122,7 +129,7 @@ def run(
     its clusters not fitted yet. Raises JobError, CancelledError."""
     device = torch.device(device)
     _check(data, training, shape, edits)
-    if training.edits == 0:
+    if training.edits + training.seeing == 0:
         edits = None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
@@ -189,8 +196,10 @@ def _check(
 ) -> None:
     if data.crop_size != shape.crop_size:
         raise JobError("crops of another size", got=data.crop_size, wanted=shape.crop_size)
-    if training.edits > 0 and edits is None:
-        raise JobError("no transfers with truth to train on", wanted="their data, or edits = 0")
+    if training.edits + training.seeing > 0 and edits is None:
+        raise JobError(
+            "no transfers with truth to train on", wanted="their data, or edits = seeing = 0"
+        )
     if not all(len(part) for part in data.split()):
         raise JobError("too few identities to hold some out", got=len(set(data.identity)))
 
@@ -214,8 +223,8 @@ def _step(
     batch = None
     if edits is not None:
         batch = edits.drawn(rng, training.edit_pairs, mirror=training.mirror)
-        crops = torch.cat([crops, batch.source, batch.reference])
-        target = torch.cat([target, batch.target, batch.reference_target])
+        crops = torch.cat([crops, batch.source, batch.reference, batch.changed])
+        target = torch.cat([target, batch.target, batch.reference_target, batch.truth])
         labels = torch.cat([labels, batch.memberships.argmax(1)])
     crops, target, labels = crops.to(device), target.to(device), labels.to(device)
     weight = weights[labels][:, None]
@@ -226,8 +235,9 @@ def _step(
     losses["parts"] = training.parts * _reading(learner, generated, labels, weights)
     if batch is not None:
         batch = Edits(*(each.to(device) for each in batch))
-        error, moved = _edited(learner.net, batch, sigma, generated, training)
+        error, unseen, moved = _edited(learner.net, batch, sigma, generated, training)
         losses["edits"] = training.edits * error
+        losses["seeing"] = training.seeing * unseen
         fake, real = torch.cat([fake, moved]), torch.cat([real, batch.truth])
     if training.critic > 0:
         learner.critic.requires_grad_(False)
@@ -257,14 +267,18 @@ def _reading(learner: Learner, generated: Generated, labels: Tensor, weights: Te
 
 def _edited(
     net: FeatureNet, batch: Edits, sigma: Tensor, plain: Generated, training: FeatureTraining
-) -> tuple[Tensor, Tensor]:
-    """The loss of transfers against truth, `wrong_energy`, and their pictures.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Against truth, by `wrong_energy`: the loss of transfers, that of encoding the truths; and
+    the pictures of the transfers.
 
-    `sigma` and `plain` end with those of the batch's sources, then references.
+    `sigma` and `plain` end with those of the batch's sources, references, then truths.
     """
     count = len(batch.source)
-    sources, references = slice(-2 * count, -count), slice(-count, None)
-    maps = channel_map([a[-2 * count :] for a in plain.activations], batch.memberships)
+    sources, references, truths = (
+        slice(-3 * count, -2 * count), slice(-2 * count, -count), slice(-count, None),
+    )  # fmt: skip
+    pair = slice(-3 * count, -count)
+    maps = channel_map([a[pair] for a in plain.activations], batch.memberships[: 2 * count])
     q = interpolation_vector(
         pair_map(maps[:count], maps[count:]),
         temperature=training.temperature,
@@ -274,8 +288,10 @@ def _edited(
     with torch.autocast(sigma.device.type, torch.bfloat16):
         moved = net.generate(transferred(sigma[sources], sigma[references], chosen)).picture
     moved = moved.float()
-    wrong = wrong_energy(moved - plain.picture[sources], batch.change, batch.region)
-    return wrong.mean(), moved
+    before = plain.picture[sources]
+    wrong = wrong_energy(moved - before, batch.change, batch.region).mean()
+    unseen = wrong_energy(plain.picture[truths] - before, batch.change, batch.region).mean()
+    return wrong, unseen, moved
 
 
 def wrong_energy(change: Tensor, wanted: Tensor, region: Tensor) -> Tensor:

@@ -37,14 +37,15 @@ def shard_file(folder: Path, shard: int) -> Path:
 
 
 class Edits(NamedTuple):
-    """A batch: crops [B, 3, S, S] normalised, `source` and `reference` as the encoder sees them,
-    `target`, `reference_target` and `truth` (the source with the feature) before the neutral
-    background;
-    `change` is truth less target. `memberships` [2B, K, S, S] of sources, then references;
-    `feature` [B] the row of K, `region` [B, 1, S, S] 1 where it shows."""
+    """A batch: crops [B, 3, S, S] normalised, `source`, `reference` and `changed` (the source with
+    the feature) as the encoder sees them, `target`, `reference_target` and `truth` the same three
+    before the neutral background; `change` is truth less target in the region. `memberships`
+    [3B, K, S, S] of sources, references, then truths; `feature` [B] the row of K, `region`
+    [B, 1, S, S] 1 where it shows."""
 
     source: Tensor
     reference: Tensor
+    changed: Tensor
     target: Tensor
     reference_target: Tensor
     truth: Tensor
@@ -96,19 +97,20 @@ class EditSet:
         at = torch.from_numpy(indices)
         t = {name: tensor[at] for name, tensor in self.tensors.items()}
         source, mean = normalise(t["source"].float(), t["matte"][:, None].float() / 255)
-        truth = 0.5 + GAIN * (t["truth"].float() - mean)
+        changed = 0.5 + GAIN * (t["truth"].float() - mean)
         matte = t["reference_matte"][:, None].float() / 255
         reference = normalise(t["reference"].float(), matte)[0]
         target = torch.where((t["labels"] == BACKGROUND)[:, None], 0.5, source)
         guide = torch.where((t["reference_labels"] == BACKGROUND)[:, None], 0.5, reference)
-        truth = torch.where((t["truth_labels"] == BACKGROUND)[:, None], 0.5, truth)
-        labels = torch.cat([t["labels"], t["reference_labels"]]).long()
+        truth = torch.where((t["truth_labels"] == BACKGROUND)[:, None], 0.5, changed)
+        labels = torch.cat([t[f"{of}labels"] for of in ("", "reference_", "truth_")]).long()
         memberships = F.one_hot(labels, len(self.parts)).movedim(-1, 1).float()
         region = t["region"][:, None].float()
         change = (truth - target) * region
         found = Edits(
             source,
             reference,
+            changed,
             target,
             guide,
             truth,
