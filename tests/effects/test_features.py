@@ -115,6 +115,27 @@ def test_holdout_and_garbage_keep_the_plate() -> None:
         np.testing.assert_array_equal(result.rgb[:, 48:], plate.rgb[:, 48:])
 
 
+def test_a_strand_of_hair_stays_before_other_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    def strand(_parser: object, crop: Alignment) -> torch.Tensor:
+        planes = torch.zeros(1, 2, crop.size, crop.size)
+        planes[:, 1, :, crop.size // 2 - 1 : crop.size // 2 + 2] = 1
+        return planes
+
+    def matte(amount: float, feature: str = "skin nose eyes mouth ears") -> np.ndarray:
+        wish = settings(feature=feature, hair=amount)
+        with torch.inference_mode():
+            effect = Features.load([settings()], Shelf(), CPU)  # Without hair: no parser.
+            return effect(frame(), wish, {}).matte
+
+    free, turned = matte(0), matte(0, "pose")
+    monkeypatch.setattr("vfxswap.effects.features.in_front", strand)
+    covered, half = matte(1), matte(0.5)
+    behind = (free > 0.95) & (covered < 0.05)
+    assert behind.any(1).sum() > 20
+    np.testing.assert_allclose(half[behind], 0.5 * free[behind], atol=0.05)
+    np.testing.assert_array_equal(matte(1, "pose"), turned)  # A turned head turns its hair.
+
+
 def test_faces_are_chosen_by_id_and_score() -> None:
     two = frame(faces=(face(36, x=5, id_=0), face(36, x=70, id_=3)))
     assert run(settings(feature="pose", faces="3"), two).matte[:, :40].max() == 0

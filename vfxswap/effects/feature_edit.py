@@ -42,14 +42,16 @@ class Seen(NamedTuple):
 
 class Edit(NamedTuple):
     """The generator's pictures [1, 3, S, S] before and after, normalised as crops are; `regions`
-    [1, F, S, S] in 0…1 are where each of the features shows in either of them. `new` and `gone`
-    [1, 1, S, S] in 0…1 are where the object is after but was not before, and the reverse."""
+    [1, F, S, S] in 0…1 are where each of the features shows in either of them. `new` [1, 1, S, S]
+    in 0…1 is where one of the features is after and background was before. `kept` [1, 1, S, S] in
+    0…1 is where the edit has nothing to show: background is after where the object was before, or
+    another feature is after where background was."""
 
     before: Tensor
     after: Tensor
     regions: Tensor
     new: Tensor
-    gone: Tensor
+    kept: Tensor
 
 
 ChannelVectors = Callable[[Seen, Seen, Sequence[str]], list[Tensor]]
@@ -105,14 +107,37 @@ def edit(
     after = net.memberships(generated.activations)
     both = torch.maximum(source.memberships, after)
     regions = torch.cat([_region(net, both, feature) for feature in features], 1)
-    spread = _background(net, source.memberships) - _background(net, after)
-    return Edit(
-        source.generated.picture,
-        generated.picture,
-        regions,
-        new=spread.clamp_min(0),
-        gone=(-spread).clamp_min(0),
-    )
+    new, kept = against_background(net, source.memberships, after, features)
+    return Edit(source.generated.picture, generated.picture, regions, new, kept)
+
+
+def against_background(
+    net: FeatureNet, before: Tensor, after: Tensor, features: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """`new` and `kept` of an `Edit` of the named features, out of the memberships [1, K, h, w]
+    before and after; both 0 where the model knows no background.
+
+    The outline of the object shifts by a place here and there whatever is moved: where that shows
+    another feature than those asked for, or no more than a sliver, it is not the edit.
+    """
+    if BACKGROUND not in net.feature_names:
+        nowhere = before.new_zeros(1, 1, net.size, net.size)
+        return nowhere, nowhere
+    behind = net.feature_names.index(BACKGROUND)
+    wanted = {k for feature in features for k in _numbers_of(net, feature)} - {behind}
+    empty, emptied = before[:, behind][:, None], after[:, behind][:, None]
+    shown = after[:, sorted(wanted)].sum(1, keepdim=True)
+    new = without_slivers(empty * shown)
+    kept = empty * (1 - emptied) - new + (1 - empty) * emptied
+    difference = _enlarged(net, new) - _enlarged(net, kept)
+    return difference.clamp_min(0), (-difference).clamp_min(0)
+
+
+def without_slivers(places: Tensor) -> Tensor:
+    """Places [1, 1, h, w] of 0 and 1 without the parts less than two places wide, which say no
+    more than where a border was rounded to: the union of all blocks of 2×2 that lie inside."""
+    blocks = -F.max_pool2d(-places, 2, stride=1)
+    return F.max_pool2d(F.pad(blocks, (1, 1, 1, 1)), 2, stride=1)
 
 
 def border(size: int, like: Tensor) -> Tensor:
@@ -123,19 +148,17 @@ def border(size: int, like: Tensor) -> Tensor:
 
 
 def _region(net: FeatureNet, memberships: Tensor, feature: str) -> Tensor:
-    """[1, 1, S, S] in 0…1; that of the pose is the whole object."""
+    """[1, 1, S, S] in 0…1: where a feature shows."""
+    places = memberships[:, _numbers_of(net, feature)]
+    return _enlarged(net, places.amax(1, keepdim=True))
+
+
+def _numbers_of(net: FeatureNet, feature: str) -> list[int]:
+    """The numbers of a feature's memberships; those of the pose are the whole object's."""
     names = net.feature_names
     if feature != POSE:
-        return _enlarged(net, memberships[:, names.index(feature)][:, None])
-    others = [k for k, name in enumerate(names) if name != BACKGROUND]
-    return _enlarged(net, memberships[:, others].amax(1, keepdim=True))
-
-
-def _background(net: FeatureNet, memberships: Tensor) -> Tensor:
-    """[1, 1, S, S] in 0…1: what is not the object; 0 where the model does not tell."""
-    if BACKGROUND not in net.feature_names:
-        return memberships.new_zeros(1, 1, net.size, net.size)
-    return _enlarged(net, memberships[:, net.feature_names.index(BACKGROUND)][:, None])
+        return [names.index(feature)]
+    return [k for k, name in enumerate(names) if name != BACKGROUND]
 
 
 def _enlarged(net: FeatureNet, place: Tensor) -> Tensor:

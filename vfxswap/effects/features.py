@@ -179,8 +179,8 @@ class Features:
             _, mean, _ = crop.seen(self._net.size)
             whole = denormalise(made.after, mean) - crop.crop(self._net.size)
             step = torch.lerp(step, whole, made.new)
-        # What is behind a face nobody knows: there the plate stays.
-        step = resized(step * (1 - made.gone), crop.size)
+        # What is behind a face nobody knows, and another feature is not asked for.
+        step = resized(step * (1 - made.kept), crop.size)
         return step, resized(made.regions, crop.size).clamp(0, 1)
 
     def vectors(self, wanted: FeaturesSettings) -> ChannelVectors:
@@ -205,12 +205,14 @@ class Features:
         step, regions = self.step(crop, seen(self._net, sigma), wanted)
         front = in_front(self._parser, crop)
         before, hair = wanted.occluders * front[:, :1], wanted.hair * front[:, 1:]
+        reach = GROWN_SHARE * size + crop.px * wanted.matte_grow_px
+        grown = grow(regions, reach)
+        # Only now: a region would grow together again over a strand of hair.
         own = [
-            regions[:, k : k + 1] * (1 if name in (HAIR, POSE) else 1 - hair)
+            grown[:, k : k + 1] * (1 if name in (HAIR, POSE) else 1 - hair)
             for k, name in enumerate(wanted.amounts)
         ]
-        reach = GROWN_SHARE * size + crop.px * wanted.matte_grow_px
-        matte = grow(torch.cat(own, 1).amax(1, keepdim=True), reach) * border(size, regions)
+        matte = torch.cat(own, 1).amax(1, keepdim=True) * border(size, regions)
         matte = settled(feather_inwards(matte, crop.px * wanted.matte_feather_px) * (1 - before))
         change = multiband_blend(
             step,
