@@ -46,6 +46,12 @@ def test_every_way_is_measured_for_every_feature(
                 np.isfinite(row[way][name]) for name in ("error", "change", "leaked", "spilt")
             )
         assert row["method"]["spilt"] != row["averaged"]["spilt"]
+        # The two are compared where they change the feature alike; none leaks less than itself.
+        steps = [row[way]["step"] for way in bench_features.RIVALS]
+        assert min(steps) > 0.95 * max(steps)
+        assert max(row[way]["amount"] for way in bench_features.RIVALS) == 1
+        assert row["pasted"]["amount"] == 1
+        assert row["averaged"]["leaks_less"] == row["averaged"]["spills_less"] == 0.5
     assert set(report["retrieval"]) == {*measured, "pose"}
     assert report["machine"]["settings"]["torch"] == torch.__version__
     assert report["settings"]["pairs"]["pairs"] == 1

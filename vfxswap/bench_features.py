@@ -3,16 +3,17 @@
 Every transfer is made three ways through the same effect, regions and blend: by the channels of
 the two pictures (the method); by one set of channels averaged over a gallery (the conventional
 approach); and by pasting the reference's aligned face in the region. Differences are root mean
-squares in stops: in net space, where a stop is the same step at every exposure.
+squares in stops: in net space, where a stop is the same step at every exposure. Errors are those
+of full transfers; leaks of the first two are measured at an equal change of the feature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from vfxswap import color
 from vfxswap.bench import machine
+from vfxswap.bench_feature_shares import Transfer, equal_amounts, summarised
 from vfxswap.color import DEFAULT_CONFIG, ColorManager
 from vfxswap.effects.aligned import Alignment, to_crop
 from vfxswap.effects.base import Frame
@@ -56,33 +58,12 @@ TOP = 10
 PASTE_LEVELS = 2
 """Coarsest levels that pasting takes from the plate, as the swap does: its light."""
 WAYS = ("method", "averaged", "pasted")
-LEAST_CHANGE = 1e-3
-"""Stops: below this a share of a change says nothing."""
+RIVALS = ("method", "averaged")
+"""Ways whose leaks are compared, at an equal change of the feature; a paste knows no amount."""
 ALPHAS = (-0.5, 0.0, 0.5, 1.0, 1.5)
 SHEET_PAIRS = 4
 CELL_PX = 112
 CPU = torch.device("cpu")
-
-
-class Transfer(NamedTuple):
-    """A feature's numbers, means over pairs, in stops: the `error` inside the region against
-    truth, the comp's `change` there and its change outside (`leak`); the same two of the step
-    before it is confined to the feature's region (`step`, `step_outside`)."""
-
-    error: float
-    change: float
-    leak: float
-    step: float
-    step_outside: float
-
-    def as_json(self) -> dict[str, float]:
-        """With shares of the change inside: `leaked` of the comp and `spilt` of the step. They
-        are shares of means: pairs that hardly differ would spoil means of shares."""
-        return {
-            **self._asdict(),
-            "leaked": self.leak / max(self.change, LEAST_CHANGE),
-            "spilt": self.step_outside / max(self.step, LEAST_CHANGE),
-        }
 
 
 class _Averaged(Features):
@@ -217,6 +198,39 @@ def _order(values: Tensor) -> NDArray[np.int64]:
     return order
 
 
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A pair's plate with its aligned crop, what the network makes of it, and one feature's truth
+    [H, W, 3] and region [H, W]."""
+
+    plate: Frame
+    crop: Alignment
+    source: Seen
+    truth: Pixels
+    inside: NDArray[np.bool_]
+
+    def comp(self, effect: Features, wish: FeaturesSettings) -> tuple[float, float, float]:
+        """The comp's error inside, its change inside and its change around, within the crop."""
+        comp = effect(self.plate, wish, {}).rgb
+        near = np.zeros_like(self.inside)
+        near[self.crop.square.slices_in(self.plate.data_window)] = True
+        return (
+            _stops(comp, self.truth, self.inside),
+            _stops(comp, self.plate.rgb, self.inside),
+            _stops(comp, self.plate.rgb, near & ~self.inside),
+        )
+
+    def stepped(self, effect: Features, wish: FeaturesSettings) -> tuple[float, float]:
+        """The same two changes of the step before it is confined to the feature's region."""
+        step, _ = effect.step(self.crop, self.source, wish)
+        region = torch.from_numpy(self.inside.astype(np.float32))[None, None]
+        window = self.plate.data_window
+        there = to_crop(region, self.crop.matrix, self.crop.size, window)[0, 0].numpy() > 0.5
+        change = step[0].square().mean(0).numpy()
+        within = float(np.sqrt(change[there].mean())) if there.any() else 0.0
+        return within / STOP, float(np.sqrt(change[~there].mean())) / STOP
+
+
 class _Bench:
     def __init__(
         self, net: FeatureNet, parser: ParsingNet | None, mean_channels: Tensor, temperature: float
@@ -227,8 +241,8 @@ class _Bench:
     def transfers(
         self, truths: Arrays, *, progress: Progress, stop: Callable[[], bool] = lambda: False
     ) -> dict[str, dict[str, Any]]:
-        """By feature: `method`, `averaged`, `pasted` as `Transfer`s, and `untouched`, the plate's
-        own difference from the truth."""
+        """By feature: `method`, `averaged`, `pasted`, each as `summarised` beside averaged, and
+        `untouched`, the plate's own difference from the truth."""
         sums: dict[str, dict[str, list[Transfer]]] = {}
         untouched: dict[str, list[float]] = {}
         count = len(truths["plate"])
@@ -246,21 +260,39 @@ class _Bench:
                 truth = _working(truths["truth"][pair, index])
                 inside = truths["region"][pair, index].astype(bool)
                 untouched.setdefault(feature, []).append(_stops(plate.rgb, truth, inside))
-                for name, effect in effects.items():
-                    wish = self._wish(feature, 1.0, pasted=name == "pasted")
-                    measured = _measured(effect, plate, crop, source, wish, truth, inside)
-                    sums.setdefault(feature, {}).setdefault(name, []).append(measured)
+                shown = _Shown(plate, crop, source, truth, inside)
+                for name, row in self._measured(effects, feature, shown).items():
+                    sums.setdefault(feature, {}).setdefault(name, []).append(row)
             progress("transfers", pair + 1, count)
         return {
             feature: {
                 "untouched": float(np.mean(untouched[feature])),
-                **{
-                    name: Transfer(*np.mean(rows, axis=0).tolist()).as_json()
-                    for name, rows in ways.items()
-                },
+                **{name: summarised(rows, ways["averaged"]) for name, rows in ways.items()},
             }
             for feature, ways in sums.items()
         }
+
+    def _measured(
+        self, effects: Mapping[str, Features], feature: str, shown: _Shown
+    ) -> dict[str, Transfer]:
+        """Every way's numbers for one feature of a pair."""
+
+        def change(name: str) -> Callable[[float], float]:
+            return lambda amount: shown.stepped(effects[name], self._wish(feature, amount))[0]
+
+        amounts = equal_amounts({name: change(name) for name in RIVALS})
+        found = {}
+        for name, effect in effects.items():
+            amount = amounts.get(name, 1.0)
+            full = self._wish(feature, 1.0, pasted=name == "pasted")
+            equal = self._wish(feature, amount, pasted=name == "pasted")
+            error, moved, leak = shown.comp(effect, full)
+            whole = moved
+            if amount != 1:
+                _, moved, leak = shown.comp(effect, equal)
+            step = shown.stepped(effect, equal)
+            found[name] = Transfer(error, whole, amount, moved, leak, *step)
+        return found
 
     def write_sheet(self, file: Path, truths: Arrays) -> None:
         """Feature × amount for the first pairs, side by side in two columns."""
@@ -306,35 +338,6 @@ class _Bench:
             temperature=self._temperature,
             plate_levels=PASTE_LEVELS if pasted else 0,
         )
-
-
-def _measured(
-    effect: Features,
-    plate: Frame,
-    crop: Alignment,
-    source: Seen,
-    wish: FeaturesSettings,
-    truth: Pixels,
-    inside: NDArray[np.bool_],
-) -> Transfer:
-    result = effect(plate, wish, {})
-    near = np.zeros_like(inside)
-    near[crop.square.slices_in(plate.data_window)] = True
-    leak = _stops(result.rgb, plate.rgb, near & ~inside)
-    moved = _stops(result.rgb, plate.rgb, inside)
-    step, _ = effect.step(crop, source, wish)
-    region = torch.from_numpy(inside.astype(np.float32))[None, None]
-    there = to_crop(region, crop.matrix, crop.size, plate.data_window)[0, 0] > 0.5
-    change = step[0].square().mean(0).numpy()
-    within = float(np.sqrt(change[there.numpy()].mean())) if there.any() else 0.0
-    beyond = float(np.sqrt(change[~there.numpy()].mean()))
-    return Transfer(
-        error=_stops(result.rgb, truth, inside),
-        change=moved,
-        leak=leak,
-        step=within / STOP,
-        step_outside=beyond / STOP,
-    )
 
 
 def _aligned(frame: Frame, size: int) -> Alignment:
@@ -384,11 +387,13 @@ def table(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
                 for what in ("error", "change", "leaked", "spilt")
                 for way in WAYS
             ),
+            *(f"{row['method'][what]:.0%}" for what in ("leaks_less", "spills_less")),
         ]
         for feature, row in report["transfer"].items()
     ]
     titles = ["feature", "untouched"]
     titles += [f"{what}, {way}" for what in ("error", "change", "leaked", "spilt") for way in WAYS]
+    titles += ["leaks less than averaged in", "spills less in"]
     searches = [
         [feature, *(f"{row[way]:.3f}" for way in ("normalised", "plain", "whole", "chance"))]
         for feature, row in report["retrieval"].items()
