@@ -24,7 +24,10 @@ def channel_map(
     activations: Sequence[Tensor], memberships: Tensor, *, centred: bool = True
 ) -> Tensor:
     """M [B, K, C] in 0…1: `M[k, c] = Σ A[c, h, w]² U[k, h, w]` of one picture, scaled so that a
-    channel's shares of all features add up to 1 (a flat channel's are 0).
+    channel's shares of all features add up to 1 (a flat channel's are 0). The source leaves the
+    scale open. A share says which part of what a channel does falls on a feature, so that the rest
+    is what a transfer by it spills; scales by a feature's area, or by the largest of a feature or
+    a layer, let transfers spill twice to six times as much.
 
     `activations` are A of each layer, [B, C_l, h_l, w_l]; `memberships` U [B, K, h, w], one-hot,
     are brought to each layer's size by the mean over the places that a coarser place covers (a
