@@ -73,6 +73,20 @@ def test_pasting_a_picture_over_itself_changes_nothing(work: Path) -> None:
     np.testing.assert_allclose(result.rgb, plate.rgb, rtol=1e-4, atol=1e-5)
 
 
+def test_a_fitted_model_is_searched_by_what_lasts_too(work: Path) -> None:
+    net, shown = tiny_net(), gallery(work, GALLERY)
+    with torch.inference_mode():
+        faces = bench_features.gallery_faces(net, shown)
+        bare = bench_features.retrieval(net, faces, shown, temperature=1)
+        net.put_lasting(torch.zeros(20), torch.eye(20)[:6], torch.eye(20)[:, :6])
+        found = bench_features.retrieval(net, faces, shown, temperature=1)
+    for feature, row in found.items():
+        assert set(row) - set(bare[feature]) == {"lasting", "whole_lasting"}
+        assert all(row[way] == share for way, share in bare[feature].items())
+    assert found["pose"]["lasting"] == found["pose"]["normalised"]
+    assert any(row["lasting"] != row["normalised"] for row in found.values())
+
+
 def test_a_stopped_gallery_goes_on_and_is_the_same(tmp_path: Path, work: Path) -> None:
     settings = GALLERY.model_copy(update={"count": 2})
     one, two = gallery(tmp_path, settings), gallery(tmp_path, settings)
@@ -89,7 +103,7 @@ def test_precision_is_one_for_truth_and_chance_for_noise() -> None:
     distances = np.linalg.norm(points[:, None] - points[None], axis=-1).astype(np.float32)
     wanted = relevant(distances, 0.05)
     assert (wanted.sum(1) == 15).all() and not wanted.diagonal().any()
-    order = bench_features._order(torch.from_numpy(points))
+    order = bench_features._order(torch.from_numpy(distances))
     assert precision(order, wanted) == 1.0
     shuffled = np.stack([rng.permutation(np.delete(np.arange(300), k)) for k in range(300)])
     assert precision(shuffled, wanted) == pytest.approx(15 / 299, abs=0.015)

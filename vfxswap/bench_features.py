@@ -39,7 +39,8 @@ from vfxswap.ops.grain import STOP
 from vfxswap.ops.sheet import contact_sheet
 from vfxswap.render.models import Shelf
 from vfxswap.retrieval.index import Faces, described
-from vfxswap.retrieval.search import WHOLE, vectors
+from vfxswap.retrieval.search import WHOLE, distances
+from vfxswap.retrieval.ways import Compare
 from vfxswap.synth.feature_gallery import (
     SPACE,
     Arrays,
@@ -164,23 +165,24 @@ def gallery_faces(net: FeatureNet, shown: Arrays) -> Faces:
 def retrieval(
     net: FeatureNet, faces: Faces, shown: Arrays, *, temperature: float
 ) -> dict[str, dict[str, float]]:
-    """Precision at 10 by feature, every picture of the gallery a query in turn: by the feature's
-    vector (`normalised` and `plain`), by the whole face, and by chance."""
+    """Precision at 10 by feature, every picture of the gallery a query in turn, in every way of
+    comparing that the model knows; each also by the whole face (`whole_…`); and by chance."""
+    ways = [way for way in Compare if net.settings.lasting or way is not Compare.LASTING]
+
+    def order(feature: str, way: Compare) -> NDArray[np.int64]:
+        return _order(distances(net, faces, faces, feature, temperature=temperature, compare=way))
+
+    whole = {way: order(WHOLE, way) for way in ways if way is not Compare.PLAIN}
     found = {}
-    whole = _order(vectors(net, faces, WHOLE, temperature=temperature, normalised=True))
     for feature in (*FEATURES, POSE):
         if feature not in (*net.feature_names, POSE):
             continue
         wanted = relevant(shown[f"distance.{feature}"], RELEVANT)
-        row = {
-            name: precision(
-                _order(vectors(net, faces, feature, temperature=temperature, normalised=on)), wanted
-            )
-            for name, on in (("normalised", True), ("plain", False))
+        found[feature] = {
+            **{way.value: precision(order(feature, way), wanted) for way in ways},
+            **{f"whole_{way}": precision(by, wanted) for way, by in whole.items()},
+            "chance": float(wanted.sum(1).mean() / (len(wanted) - 1)),
         }
-        row["whole"] = precision(whole, wanted)
-        row["chance"] = float(wanted.sum(1).mean() / (len(wanted) - 1))
-        found[feature] = row
     return found
 
 
@@ -190,11 +192,11 @@ def precision(order: NDArray[np.int64], wanted: NDArray[np.bool_]) -> float:
     return float(np.take_along_axis(wanted, order[:, :TOP], axis=1).mean())
 
 
-def _order(values: Tensor) -> NDArray[np.int64]:
-    """[N, N - 1]: for each row the others, nearest first."""
-    distances = torch.cdist(values.double(), values.double()).numpy()
-    np.fill_diagonal(distances, np.inf)
-    order: NDArray[np.int64] = np.argsort(distances, axis=1, kind="stable")[:, :-1]
+def _order(distances: Tensor) -> NDArray[np.int64]:
+    """[N, N - 1]: for each row the others, nearest first, out of distances [N, N]."""
+    values = distances.numpy().copy()
+    np.fill_diagonal(values, np.inf)
+    order: NDArray[np.int64] = np.argsort(values, axis=1, kind="stable")[:, :-1]
     return order
 
 
@@ -394,11 +396,10 @@ def table(report: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
     titles = ["feature", "untouched"]
     titles += [f"{what}, {way}" for what in ("error", "change", "leaked", "spilt") for way in WAYS]
     titles += ["leaks less than averaged in", "spills less in"]
-    searches = [
-        [feature, *(f"{row[way]:.3f}" for way in ("normalised", "plain", "whole", "chance"))]
-        for feature, row in report["retrieval"].items()
-    ]
-    columns = ["feature", "normalised", "plain", "whole face", "chance"]
+    rows = report["retrieval"]
+    ways = list(next(iter(rows.values()), {}))
+    searches = [[feature, *(f"{row[way]:.3f}" for way in ways)] for feature, row in rows.items()]
+    columns = ["feature", *(way.replace("_", " ") for way in ways)]
     return [
         ("Transfers, stops", titles, transfers),
         (f"Precision at {TOP}", columns, searches),

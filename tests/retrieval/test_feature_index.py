@@ -22,7 +22,8 @@ from vfxswap.retrieval import index as index_module
 from vfxswap.retrieval.index import Index
 from vfxswap.retrieval.places import default_index, places_of
 from vfxswap.retrieval.reader import Reader
-from vfxswap.retrieval.search import attributes, grouped, ranked, vectors
+from vfxswap.retrieval.search import attributes, distances, grouped, ranked, way_of
+from vfxswap.retrieval.ways import Compare
 
 
 class _Finder:
@@ -175,15 +176,31 @@ def test_the_nearest_in_a_feature_is_the_picture_itself(
 ) -> None:
     folder = fill(tmp_path / "stills", "abcdefg")
     faces = open_index(folder).update(places_of(str(folder)), reader).faces
+    fitted = tiny_net()
+    directions = torch.linalg.qr(torch.randn(20, 9, generator=torch.manual_seed(4)))[0]
+    fitted.put_lasting(torch.zeros(20), directions.T, directions)
     for feature in ("nose", "pose", "whole"):
-        for normalised in (True, False):
-            v = vectors(reader.net, faces, feature, temperature=0.5, normalised=normalised)
+        for way in Compare:
+            table = distances(fitted, faces, faces, feature, temperature=0.5, compare=way)
             for row in range(len(faces)):
-                order, distances = ranked(v[row : row + 1], v)
-                assert order[0] == row and distances[0] < 1e-9
-                assert (np.diff(distances) >= 0).all() and distances[1] > 0
+                order, away = ranked(table[row])
+                assert order[0] == row and away[0] < 1e-9
+                assert (np.diff(away) >= 0).all() and away[1] > 0
     with pytest.raises(JobError, match=r"no such feature.*beak.*nose"):
-        vectors(reader.net, faces, "beak", temperature=1, normalised=True)
+        distances(fitted, faces, faces, "beak", temperature=1, compare=Compare.PLAIN)
+
+
+def test_what_lasts_is_compared_where_the_model_knows_it() -> None:
+    net = tiny_net()
+    assert way_of(net, "nose") is Compare.NORMALISED
+    with pytest.raises(JobError, match=r"does not know what lasts.*normalised or plain"):
+        way_of(net, "nose", Compare.LASTING)
+    net.put_lasting(torch.zeros(20), torch.ones(1, 20), torch.ones(20, 1))
+    assert way_of(net, "nose") is way_of(net, "whole") is Compare.LASTING
+    assert way_of(net, "nose", Compare.PLAIN) is Compare.PLAIN
+    assert way_of(net, "pose") is Compare.NORMALISED
+    with pytest.raises(JobError, match="the pose does not last"):
+        way_of(net, "pose", Compare.LASTING)
 
 
 def test_groups_part_what_lies_apart_and_are_numbered_by_size() -> None:

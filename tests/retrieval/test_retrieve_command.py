@@ -80,7 +80,9 @@ def test_retrieve_ranks_reports_and_draws(world: Path, capsys: pytest.CaptureFix
     assert ranking == ["two.png", "one.png"]
     assert {Path(s["picture"]).name for s in content["skipped"]} == {"wall.png", "torn.png"}
     assert "wall.png: no face found, skipped" in told.err
+    assert f"model {MODEL} knows nothing of what lasts: normalised" in told.err
     assert content["looked_at"] == 4
+    assert (content["feature"], content["compare"]) == ("nose", "normalised")
     sheet = cv2.imread("sheet.png")
     assert sheet is not None and sheet.shape[1] > 3 * 160 and sheet.std() > 20
 
@@ -109,6 +111,10 @@ def test_cluster_groups_by_feature_and_attribute(
         (("gone.exr", "stills", "--feature", "nose"), "no such file"),
         (("two.exr", "empty", "--feature", "nose"), "no pictures in the folder"),
         (("two.exr", "--feature", "nose"), "pictures to search"),
+        (
+            ("two.exr", "stills", "--feature", "nose", "--compare", "lasting"),
+            "the model does not know what lasts",
+        ),
         (("two.exr", "stills", "--feature", "nose", "--sheet", "a.tif"), "contact sheets are PNG"),
     ],
 )

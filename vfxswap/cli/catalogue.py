@@ -21,6 +21,7 @@ def add_commands(app: typer.Typer) -> None:
     models.command("import-landmarks")(_import_landmarks)
     models.command("import-vgg")(_import_vgg)
     models.command("rename-feature")(train_features.rename)
+    models.command("fit-retrieval")(train_features.fit_retrieval)
     app.add_typer(models, name="models")
     app.command("describe")(_describe)
     app.command("doctor")(_doctor)

@@ -11,6 +11,7 @@ import typer
 from vfxswap.cli import run
 from vfxswap.cli.progress import Dialect, steps
 from vfxswap.errors import JobError
+from vfxswap.retrieval.ways import Compare
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,10 +59,14 @@ def _retrieve(
     temperature: Annotated[
         float, typer.Option(min=1e-3, help="As for the effect: low keeps to a feature's own.")
     ] = 0.1,
-    normalise: Annotated[
-        bool,
-        typer.Option("--normalise/--plain", help="Bring every layer's coefficients to one scale."),
-    ] = True,
+    compare: Annotated[
+        Compare | None,
+        typer.Option(
+            help="What lasts of a performer in any light and acting, or the coefficients "
+            "themselves, by layer or as they are; else what the model can do.",
+            show_default=False,
+        ),
+    ] = None,
     ocio: run.OcioConfig = "",
     device: run.Device = "auto",
     progress: run.ProgressOption = Dialect.AUTO,
@@ -78,7 +83,15 @@ def _retrieve(
     from vfxswap.retrieval.index import Index, looked_at
     from vfxswap.retrieval.places import Place, default_index, places_of
     from vfxswap.retrieval.reader import Reader
-    from vfxswap.retrieval.search import attributes, check_feature, grouped, ranked, vectors
+    from vfxswap.retrieval.search import (
+        attributes,
+        check_feature,
+        distances,
+        grouped,
+        ranked,
+        vectors,
+        way_of,
+    )
     from vfxswap.retrieval.sheets import check_sheet
 
     if sheet is not None:
@@ -87,6 +100,8 @@ def _retrieve(
     places = places_of(pictures[-1], frames=frames)
     reader = Reader.load(model, device=device, ocio=ocio)
     check_feature(reader.net, feature)
+    way = way_of(reader.net, feature, compare)
+    asked = {"feature": feature, "compare": way.value}
     query = None if cluster else looked_at(Place(Path(pictures[0])), reader)
     if query is not None and not len(query):
         raise JobError("the query shows no face", file=pictures[0])
@@ -98,13 +113,20 @@ def _retrieve(
         typer.echo(f"vfxswap: {path}: {why}, skipped", err=True)
     if not len(found.faces):
         raise JobError("none of the pictures shows a face", file=pictures[-1])
-
-    def values(faces: Any) -> Any:
-        return vectors(reader.net, faces, feature, temperature=temperature, normalised=normalise)
+    if not reader.net.settings.lasting and compare is None:
+        typer.echo(f"vfxswap: model {model} knows nothing of what lasts: {way}", err=True)
 
     if query is not None:
-        order, distances = ranked(values(query.chosen([0])), values(found.faces))
-        _tell_ranking(found, order[:top], distances[:top], feature, as_json=json)
+        apart = distances(
+            reader.net,
+            query.chosen([0]),
+            found.faces,
+            feature,
+            temperature=temperature,
+            compare=way,
+        )
+        order, away = ranked(apart[0])
+        _tell_ranking(found, order[:top], away[:top], asked, as_json=json)
         if sheet is not None:
             cells = [("query", Path(pictures[0]), query.points[0])]
             cells += [
@@ -114,10 +136,11 @@ def _retrieve(
             ]  # fmt: skip
             _write(sheet, cells, reader, columns=min(7, len(cells)))
         return
-    labels = {"groups": grouped(values(found.faces), groups)}
+    values = vectors(reader.net, found.faces, feature, temperature=temperature, compare=way)
+    labels = {"groups": grouped(values, groups)}
     if feature in reader.net.feature_names:
         labels["attributes"] = attributes(reader.net, found.faces, feature, groups)
-    _tell_groups(found, labels, feature, as_json=json)
+    _tell_groups(found, labels, asked, as_json=json)
     if sheet is not None:
         for kind, label in labels.items():
             file = sheet if kind == "groups" else sheet.with_suffix(f".{kind}.png")
@@ -129,14 +152,14 @@ def _quiet(what: str, done: int, total: int) -> None:
 
 
 def _tell_ranking(
-    found: Found, order: np.ndarray, distances: np.ndarray, feature: str, *, as_json: bool
+    found: Found, order: np.ndarray, distances: np.ndarray, asked: dict[str, str], *, as_json: bool
 ) -> None:
     rows = [
         {**_face(found, row), "rank": rank, "distance": round(float(distance), 6)}
         for rank, (row, distance) in enumerate(zip(order.tolist(), distances), 1)
     ]
     if as_json:
-        _print({"feature": feature, "results": rows, **_about(found)})
+        _print({**asked, "results": rows, **_about(found)})
         return
     from rich.console import Console
     from rich.table import Table
@@ -149,7 +172,7 @@ def _tell_ranking(
 
 
 def _tell_groups(
-    found: Found, labels: dict[str, np.ndarray], feature: str, *, as_json: bool
+    found: Found, labels: dict[str, np.ndarray], asked: dict[str, str], *, as_json: bool
 ) -> None:
     told = {
         kind: [
@@ -159,7 +182,7 @@ def _tell_groups(
         for kind, label in labels.items()
     }
     if as_json:
-        _print({"feature": feature, **told, **_about(found)})
+        _print({**asked, **told, **_about(found)})
         return
     for kind, groups in told.items():
         for number, members in enumerate(groups, 1):

@@ -1,4 +1,5 @@
-"""Commands of feature networks beside their effect: train features, models rename-feature."""
+"""Commands of feature networks beside their effect: train features, models rename-feature,
+models fit-retrieval."""
 
 from __future__ import annotations
 
@@ -65,3 +66,22 @@ def rename(
 
     stored = rename_feature(model, old, new)
     typer.echo(f"{stored.folder}: {', '.join(feature_names(stored.card))}")
+
+
+def fit_retrieval(
+    model: Annotated[str, typer.Argument(help="Name of a model of features, or its folder.")],
+    crops: Annotated[
+        Path,
+        typer.Argument(help="Folder of its training's crops: WORK/faces.", show_default=False),
+    ],
+) -> None:
+    """Fit anew what lasts of a performer in any light and acting, which retrieve compares.
+
+    Trainings do that at their end; this is for older models, and after more crops were rendered.
+    All else in the model stays.
+    """
+    from vfxswap.train.features_card import refit_lasting
+    from vfxswap.train.features_data import PartCrops
+
+    stored = refit_lasting(model, PartCrops.open(crops), command="vfxswap models fit-retrieval")
+    typer.echo(f"{stored.folder}: weights {stored.card.weights_sha256[:12]}")

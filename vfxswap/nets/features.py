@@ -54,6 +54,12 @@ class FeatureSettings(Settings):
     assignment: tuple[int, ...] = Field(
         default=(), description="For each cluster the feature that it belongs to, from 0."
     )
+    lasting: int = Field(
+        default=0,
+        ge=0,
+        description="Directions of σ that last of one performer from picture to picture; 0 before "
+        "they are fitted.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -127,12 +133,18 @@ class FeatureNet(nn.Module):
     A feature is a set of clusters of activations (spherical k-means on activations that are
     standardised by `cluster_mean`, `cluster_std`; `cluster_centres` are unit vectors). Names and
     sets are settings; `fit_clusters` puts in the buffers.
+
+    What lasts of σ in another light, pose and acting is a few directions of it (`lasting`), which
+    `fit_lasting` puts in; the source knows no such thing.
     """
 
     settings_type: ClassVar[type[Settings]] = FeatureSettings
     cluster_mean: Tensor
     cluster_std: Tensor
     cluster_centres: Tensor
+    lasting_mean: Tensor
+    lasting_read: Tensor
+    lasting_write: Tensor
 
     def __init__(self, settings: FeatureSettings) -> None:
         super().__init__()
@@ -155,6 +167,9 @@ class FeatureNet(nn.Module):
         self.register_buffer("cluster_std", torch.ones(channels))
         centres = F.normalize(torch.randn(settings.clusters, channels), dim=1)
         self.register_buffer("cluster_centres", centres)
+        self.coarse: int = self.layers[POSE_LAYERS - 1].stop
+        """Numbers in σ that belong to the pose's layers, its first."""
+        self._hold_lasting(settings.lasting)
 
     @property
     def needs(self) -> Needs:
@@ -235,6 +250,38 @@ class FeatureNet(nn.Module):
         the settings do."""
         values = {**self.settings.model_dump(), "features": features, "assignment": assignment}
         self.settings = FeatureSettings(**values)
+
+    def lasting(self, sigma: Tensor) -> Tensor:
+        """σ [B, C] as far as it lasts from one picture of a performer to the next, about the mean:
+        the best linear guess at the performer's mean over light, pose and acting; float32, 0 in
+        the pose's layers. Raises ValueError for a network without fitted directions."""
+        if not self.settings.lasting:
+            raise ValueError("no lasting directions are fitted")
+        away = sigma[:, self.coarse :].float() - self.lasting_mean
+        guess = (away @ self.lasting_read.T) @ self.lasting_write.T
+        return F.pad(guess, (self.coarse, 0))
+
+    def put_lasting(self, mean: Tensor, read: Tensor, write: Tensor) -> None:
+        """Stores the lasting directions: with the D coefficients behind the pose's layers, `mean`
+        [D], and `write` [D, r] @ `read` [r, D] makes what lasts out of their differences from it.
+        Raises ValueError for shapes that do not fit."""
+        count, rest = len(read), self.coefficients - self.coarse
+        shapes = [tuple(each.shape) for each in (mean, read, write)]
+        if shapes != [(rest,), (count, rest), (rest, count)]:
+            raise ValueError(f"lasting directions of shapes {shapes} for {rest} coefficients")
+        self.settings = FeatureSettings(**{**self.settings.model_dump(), "lasting": count})
+        self._hold_lasting(count)
+        with torch.no_grad():
+            self.lasting_mean.copy_(mean)
+            self.lasting_read.copy_(read)
+            self.lasting_write.copy_(write)
+
+    def _hold_lasting(self, count: int) -> None:
+        rest, like = self.coefficients - self.coarse, self.cluster_mean
+        for name, shape in (("mean", (rest,)), ("read", (count, rest)), ("write", (rest, count))):
+            # A network that was never fitted has no such tensors, as older files have none.
+            buffer = like.new_zeros(shape) if count else None
+            self.register_buffer(f"lasting_{name}", buffer)
 
 
 class Encoder(nn.Module):

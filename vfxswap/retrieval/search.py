@@ -2,7 +2,11 @@
 
 Source: US 2022/0374625 A1 (see the README on patents): a picture as far as one feature goes is
 v = q ⊙ σ, with q from that picture alone; pictures are alike in the feature when their v are near,
-so that pictures whose q differ are further apart as well.
+so that pictures whose q differ are further apart as well. That is `normalised` and `plain`.
+
+`lasting` is this project's addition: σ' of `FeatureNet.lasting`, what lasts of a performer over
+light, pose and acting, in the place of σ, and the query's q for both pictures, since q too changes
+with the light. The pose does not last: it is compared as `normalised` then.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from vfxswap.errors import JobError
 from vfxswap.nets.feature_math import layer_normalised, retrieval_vector
 from vfxswap.nets.features import FeatureNet
 from vfxswap.retrieval.index import Faces
+from vfxswap.retrieval.ways import Compare
 
 WHOLE = "whole"
 """Compares all coefficients: the face, the light and the pose at once."""
@@ -34,24 +39,60 @@ def check_feature(net: FeatureNet, feature: str) -> None:
         raise JobError("no such feature", got=feature, wanted=", ".join(known))
 
 
+def way_of(net: FeatureNet, feature: str, compare: Compare | None = None) -> Compare:
+    """The way that was asked for; None is `lasting` where the model knows it and for all but the
+    pose, else `normalised`. Raises JobError for `lasting` where it cannot be."""
+    fitted = bool(net.settings.lasting)
+    if compare is Compare.LASTING and (feature == POSE or not fitted):
+        what = "the pose does not last" if fitted else "the model does not know what lasts"
+        wanted = f"{Compare.NORMALISED} or {Compare.PLAIN}"
+        raise JobError(what, got=compare, wanted=wanted)
+    best = Compare.LASTING if fitted and feature != POSE else Compare.NORMALISED
+    return compare or best
+
+
 def vectors(
-    net: FeatureNet, faces: Faces, feature: str, *, temperature: float, normalised: bool
+    net: FeatureNet, faces: Faces, feature: str, *, temperature: float, compare: Compare
 ) -> Tensor:
-    """v [N, C] of faces; for `WHOLE` q is 1 everywhere. Raises JobError for an unknown feature."""
-    check_feature(net, feature)
-    sigma = faces.sigma.float()
+    """v [N, C] of faces; for `WHOLE` q is 1 everywhere. `lasting` weighs all of them by their mean
+    q. Raises JobError for an unknown feature."""
+    values = _values(net, faces, feature, compare)
     if feature == WHOLE:
-        return layer_normalised(sigma, net.layers) if normalised else sigma
-    channels = faces.channels.float()
-    (q,) = named_vectors(net, channels, [feature], temperature=temperature)
-    return retrieval_vector(sigma, q, normalised_layers=net.layers if normalised else None)
+        return values
+    q = _q(net, faces, feature, temperature)
+    return retrieval_vector(values, q.mean(0, keepdim=True) if _lasts(feature, compare) else q)
 
 
-def ranked(query: Tensor, gallery: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Rows of `gallery` [N, C] from the nearest to `query` [1, C], and their distances."""
-    distances = torch.cdist(query.double(), gallery.double())[0].numpy()
-    order = np.argsort(distances, kind="stable")
-    return order, distances[order]
+def distances(
+    net: FeatureNet,
+    queries: Faces,
+    faces: Faces,
+    feature: str,
+    *,
+    temperature: float,
+    compare: Compare,
+) -> Tensor:
+    """How unlike each face is to each query in a feature, [queries, faces] float64.
+
+    Raises JobError for an unknown feature.
+    """
+    if feature == WHOLE or not _lasts(feature, compare):
+        mine, theirs = (
+            vectors(net, each, feature, temperature=temperature, compare=compare)
+            for each in (queries, faces)
+        )
+        return torch.cdist(mine.double(), theirs.double())
+    q = _q(net, queries, feature, temperature).double()
+    mine, theirs = (_values(net, f, feature, compare).double() for f in (queries, faces))
+    # One by one: expanded squares would not give 0 for a face and itself.
+    return torch.stack([((theirs - one) * own).norm(dim=1) for one, own in zip(mine, q)])
+
+
+def ranked(distances: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows of a gallery from the nearest on, and their distances, out of distances [N]."""
+    values = distances.double().numpy()
+    order = np.argsort(values, kind="stable")
+    return order, values[order]
 
 
 def grouped(values: Tensor, count: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -82,3 +123,21 @@ def attributes(
         raise JobError("no channels of its own", got=feature, wanted=", ".join(net.feature_names))
     own = faces.channels[:, net.feature_names.index(feature)]
     return grouped(own, count, seed=seed)
+
+
+def _lasts(feature: str, compare: Compare) -> bool:
+    return compare is Compare.LASTING and feature != POSE
+
+
+def _values(net: FeatureNet, faces: Faces, feature: str, compare: Compare) -> Tensor:
+    """What is compared of σ, [N, C]. Raises JobError for an unknown feature."""
+    check_feature(net, feature)
+    sigma = faces.sigma.float()
+    if _lasts(feature, compare):
+        return net.lasting(sigma.to(net.lasting_mean.device)).cpu()
+    return sigma if compare is Compare.PLAIN else layer_normalised(sigma, net.layers)
+
+
+def _q(net: FeatureNet, faces: Faces, feature: str, temperature: float) -> Tensor:
+    (q,) = named_vectors(net, faces.channels.float(), [feature], temperature=temperature)
+    return q

@@ -8,14 +8,23 @@ import numpy as np
 import torch
 from torch import nn
 
-from vfxswap.errors import ModelError
-from vfxswap.io.weights import StoredModel, find_model, load_tensors, save_model, write_card
+from vfxswap.errors import JobError, ModelError
+from vfxswap.io.weights import (
+    StoredModel,
+    find_model,
+    load_net,
+    load_tensors,
+    save_model,
+    write_card,
+)
+from vfxswap.nets.feature_math import layer_normalised
 from vfxswap.nets.features import FeatureNet, FeatureSettings
 from vfxswap.persona import Metric, ModelCard
 from vfxswap.settings import nearest, validated
 from vfxswap.train.features_clusters import agreement, fit_clusters, names_by_overlap, overlap
 from vfxswap.train.features_data import PartCrops
 from vfxswap.train.features_edits import EditSet
+from vfxswap.train.features_lasting import coefficients, fit_lasting, recognised
 from vfxswap.train.features_measure import measured, transfers_measured
 from vfxswap.train.features_sheets import write_sheets
 
@@ -68,7 +77,29 @@ def metrics_of(
                 else "mean change elsewhere over the mean true change in the region"
             )
             put(name, value, "share", f"held-out transfers with truth; {note}")
+    found.update(retrieval_metrics(net, data, command=command))
     return found
+
+
+def retrieval_metrics(net: FeatureNet, data: PartCrops, *, command: str) -> dict[str, Metric]:
+    """How often the whole face's nearest other picture shows the same held-out performer, by what
+    lasts and by σ itself; nothing for a network that does not know what lasts."""
+    if not net.settings.lasting:
+        return {}
+    _, held_out = data.split()
+    sigma, identity = coefficients(net, data, held_out), data.identity[held_out]
+    performers = len(np.unique(identity))
+    note = f"nearest of {len(held_out)} crops of {performers} held-out performers is the same one"
+    values = {
+        "recognised_lasting": net.lasting(sigma),
+        "recognised_normalised": layer_normalised(sigma, net.layers),
+    }
+    return {
+        name: Metric(
+            value=round(recognised(rows, identity), 4), unit="share", command=command, note=note
+        )
+        for name, rows in values.items()
+    }
 
 
 def export(
@@ -84,16 +115,19 @@ def export(
     remarks: tuple[str, ...] = (),
     seed: int = 0,
 ) -> StoredModel:
-    """Finishes, measures and writes a trained network into `out`, sheets into `work`.
+    """Finishes, measures and writes a trained network into `out`, sheets into `work`. What lasts
+    of a performer, for retrieval, is fitted to all crops to train on.
 
     `before` are an earlier stage's numbers, which the card states beside these. Raises as
     `save_model` does.
     """
     finish(net, data, seed=seed)
+    training, _ = data.split()
+    fit_lasting(net, data, training)
+    _round(net)
     found = metrics_of(net, data, edits, command=command)
     found.update({f"before_transfers_{name}": metric for name, metric in (before or {}).items()})
     write_sheets(work, net, data, edits)
-    training, _ = data.split()
     performers = len(np.unique(data.identity[training]))
     with_truth = (
         f"; {len(edits.split()[0])} transfers of one feature with their truth" if edits else ""
@@ -115,6 +149,31 @@ def export(
         negative_results=remarks,
     )
     return save_model(out, card, net.state_dict(), half=True)
+
+
+def refit_lasting(name_or_folder: str, data: PartCrops, *, command: str) -> StoredModel:
+    """Fits what lasts of a performer anew, in a stored model, to crops that it was or could have
+    been trained on; all other weights and numbers of its card stay.
+
+    Raises ModelError for a model of something else, JobError for crops of another size, and for
+    such as do not show two performers twice.
+    """
+    stored = find_model(name_or_folder)
+    net = load_net(stored.card, stored.folder, device="cpu")
+    if not isinstance(net, FeatureNet):
+        raise ModelError(
+            f"model {stored.card.name} has no features", got=stored.card.network, wanted="features"
+        )
+    if data.crop_size != net.size:
+        raise JobError("crops of another size", got=data.crop_size, wanted=net.size)
+    training, _ = data.split()
+    if not fit_lasting(net, data, training):
+        raise JobError("nothing lasts", wanted="several crops each of many performers")
+    _round(net)
+    metrics = {**stored.card.metrics, **retrieval_metrics(net, data, command=command)}
+    settings = net.settings.model_dump(mode="json")
+    card = stored.card.model_copy(update={"network_settings": settings, "metrics": metrics})
+    return save_model(stored.folder, card, net.state_dict(), half=True)
 
 
 def rename_feature(name_or_folder: str, old: str, new: str) -> StoredModel:
