@@ -115,6 +115,22 @@ def test_holdout_and_garbage_keep_the_plate() -> None:
         np.testing.assert_array_equal(result.rgb[:, 48:], plate.rgb[:, 48:])
 
 
+@pytest.mark.parametrize("crop_size", [64, 128])
+def test_a_matte_holds_its_region_and_reaches_one_pixel_of_the_network_beyond(
+    crop_size: int,
+) -> None:
+    result = run(settings(feature="nose", crop_size=crop_size))
+    region = pixels(result, "feature_matte")[..., 1]
+    y, x = np.mgrid[0 : region.shape[0], 0 : region.shape[1]]
+    apart = np.hypot(*(a.ravel()[:, None] - a[region > 0.002].ravel() for a in (y, x))).min(1)
+    pixel = 60 / 32  # The crop's side on the plate over the network's.
+    filtered = 1.5
+    assert not result.matte[apart.reshape(region.shape) > pixel + filtered].any()
+    centre = np.hypot(y - 43, x - 54) < 15  # Away from the crop's border.
+    assert result.matte[(region > 0.5) & centre].min() > 0.95
+    assert result.matte[(region < 0.5) & centre].max() > 0.95
+
+
 def test_a_strand_of_hair_stays_before_other_features(monkeypatch: pytest.MonkeyPatch) -> None:
     def strand(_parser: object, crop: Alignment) -> torch.Tensor:
         planes = torch.zeros(1, 2, crop.size, crop.size)

@@ -58,8 +58,9 @@ __all__ = ["Features", "FeaturesSettings"]
 SMOOTH_PX = 1.0
 """No inward fade on the blend's levels: on coarse ones nothing of an eye would be left, and the
 region is soft already."""
-GROWN_SHARE = 0.024
-"""Share of the crop by which a region reaches out, so that its ramp lies around the feature."""
+GROWN_PX = 1.0
+"""Pixels of the network by which a region reaches out, so that its ramp, one of them wide, lies
+around the feature."""
 
 
 class Features:
@@ -205,7 +206,7 @@ class Features:
         step, regions = self.step(crop, seen(self._net, sigma), wanted)
         front = in_front(self._parser, crop)
         before, hair = wanted.occluders * front[:, :1], wanted.hair * front[:, 1:]
-        reach = GROWN_SHARE * size + crop.px * wanted.matte_grow_px
+        reach = GROWN_PX * size / self._net.size + crop.px * wanted.matte_grow_px
         grown = grow(regions, reach)
         # Only now: a region would grow together again over a strand of hair.
         own = [
