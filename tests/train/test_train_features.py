@@ -175,13 +175,6 @@ def test_training_refuses_crops_of_another_size_and_missing_transfers(tmp_path: 
         PartCrops.open(tmp_path / "none")
 
 
-def test_temperatures_are_given_lowest_first() -> None:
-    with pytest.raises(ValueError, match="lowest first"):
-        FeatureTraining(temperatures=(0.2, 0.1))
-    with pytest.raises(ValueError, match="greater than 0"):
-        FeatureTraining(temperatures=(0.0, 0.1))
-
-
 def test_transfers_change_nothing_outside_their_region() -> None:
     edits = edit_set().batch(np.arange(24))
     assert isinstance(edits, Edits)

@@ -16,16 +16,14 @@ What is kept is the running mean of the network's weights (Karras et al. 2018).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -84,10 +82,8 @@ class FeatureTraining(Settings):
         "difference of two reconstructions is the difference that one feature made.",
     )
     edit_pairs: int = Field(default=8, ge=1, description="Transfers in a batch.")
-    temperatures: tuple[PositiveFloat, PositiveFloat] = Field(
-        default=(0.1, 0.2),
-        description="Lowest and highest of the softmax by which transfers in training are made; "
-        "a step draws one between them.",
+    temperature: float = Field(
+        default=0.1, gt=0, description="Of the softmax by which transfers in training are made."
     )
     critic: float = Field(default=0.0, ge=0, description="Weight of the discriminator's score.")
     critic_width: int = Field(default=16, ge=2, description="Its channels at the crop's size.")
@@ -96,12 +92,6 @@ class FeatureTraining(Settings):
     average: float = Field(
         default=0.995, ge=0, lt=1, description="How much of the running mean a step keeps."
     )
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.temperatures[0] > self.temperatures[1]:
-            raise ValueError(f"temperatures {self.temperatures}, wanted the lowest first")
-        return self
 
 
 class Learner(nn.Module):
@@ -176,7 +166,7 @@ def run(
         save_every=training.save_every,
         record={
             **training.model_dump(mode="json", exclude={"save_every"}),
-            "shape": shape.model_dump(mode="json", exclude={"lasting"}),
+            "shape": shape.model_dump(mode="json"),
         },
         step=step,
         measure=measure,
@@ -245,11 +235,7 @@ def _step(
     losses["parts"] = training.parts * _reading(learner, generated, labels, weights)
     if batch is not None:
         batch = Edits(*(each.to(device) for each in batch))
-        low, high = (math.log(each) for each in training.temperatures)
-        temperature = math.exp(rng.uniform(low, high))
-        error, unseen, moved = _edited(
-            learner.net, batch, sigma, generated, temperature=temperature
-        )
+        error, unseen, moved = _edited(learner.net, batch, sigma, generated, training)
         losses["edits"] = training.edits * error
         losses["seeing"] = training.seeing * unseen
         fake, real = torch.cat([fake, moved]), torch.cat([real, batch.truth])
@@ -280,7 +266,7 @@ def _reading(learner: Learner, generated: Generated, labels: Tensor, weights: Te
 
 
 def _edited(
-    net: FeatureNet, batch: Edits, sigma: Tensor, plain: Generated, *, temperature: float
+    net: FeatureNet, batch: Edits, sigma: Tensor, plain: Generated, training: FeatureTraining
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Against truth, by `wrong_energy`: the loss of transfers, that of encoding the truths; and
     the pictures of the transfers.
@@ -295,7 +281,7 @@ def _edited(
     maps = channel_map([a[pair] for a in plain.activations], batch.memberships[: 2 * count])
     q = interpolation_vector(
         pair_map(maps[:count], maps[count:]),
-        temperature=temperature,
+        temperature=training.temperature,
         layers=net.layers,
     )
     chosen = q[torch.arange(count, device=q.device), batch.feature]
