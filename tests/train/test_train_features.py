@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,15 @@ def test_training_lowers_the_loss_and_a_stopped_one_resumes_exactly(tmp_path: Pa
     resumed = run(data, folder, training=training, shape=TINY, edits=edits)
     for name, value in weights_of(whole).items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_what_is_fitted_after_a_training_is_no_setting_of_its_checkpoints(tmp_path: Path) -> None:
+    data, training = crops_in(tmp_path / "data"), FeatureTraining(iterations=1, crops=2)
+    run(data, tmp_path / "work", training=training, shape=TINY)
+    (state,) = (tmp_path / "work").glob("checkpoint-*/state.json")
+    shape = json.loads(state.read_text())["settings"]["shape"]
+    assert "lasting" in type(TINY).model_fields and "lasting" not in shape
+    assert shape["code"] == TINY.code
 
 
 def test_a_later_stage_begins_where_the_one_before_ended(tmp_path: Path) -> None:

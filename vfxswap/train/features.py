@@ -166,7 +166,7 @@ def run(
         save_every=training.save_every,
         record={
             **training.model_dump(mode="json", exclude={"save_every"}),
-            "shape": shape.model_dump(mode="json"),
+            "shape": shape.model_dump(mode="json", exclude={"lasting"}),
         },
         step=step,
         measure=measure,
