@@ -26,7 +26,7 @@ DIRECTIONS = 64
 """Most directions kept."""
 LEAST_SHARE = 0.5
 """Of a direction's variance between performers; those of less say more of the picture. On faces
-at 64 px 19 of 624 have it, and retrieve as well as the 78 above 0.2 and the 144 above 0.1."""
+at 64 px some 20 of 624 have it, and retrieve as well as the 78 above 0.2 and the 144 above 0.1."""
 _RIDGE = 3e-4
 """Added to all variances, as a share of their mean: directions that nothing moves are no signal.
 Ten times as much gave the same precision."""
