@@ -11,7 +11,14 @@ from vfxswap.errors import CancelledError, JobError, ModelError
 from vfxswap.io.weights import find_model, load_net
 from vfxswap.nets.feature_refine import refined
 from vfxswap.nets.features import FeatureNet, FeatureSettings
-from vfxswap.train.features import FeatureTraining, part_weights, run, target_of, wrong_energy
+from vfxswap.train.features import (
+    FeatureTraining,
+    part_weights,
+    run,
+    target_of,
+    unseen_energy,
+    wrong_energy,
+)
 from vfxswap.train.features_card import export, feature_names, rename_feature
 from vfxswap.train.features_clusters import (
     agreement,
@@ -336,3 +343,16 @@ def test_measured_transfers_leave_out_features_without_a_name(tmp_path: Path) ->
     found = transfers_measured(net, edits, np.arange(4))
     assert set(found) == {"transfer_error_bar", "transfer_leak_bar"}
     assert all(np.isfinite(value) and value >= 0 for value in found.values())
+
+
+def test_what_is_not_seen_counts_in_the_region_alone() -> None:
+    region = torch.zeros(1, 1, 8, 8)
+    region[..., 2:6, 2:6] = 1
+    wanted = 0.5 * region.expand(-1, 3, -1, -1)
+    trembling = wanted + (1 - region)
+    assert wrong_energy(trembling, wanted, region).item() > 1
+    assert unseen_energy(trembling, wanted, region).item() == 0
+    nothing = torch.zeros_like(wanted)
+    torch.testing.assert_close(
+        unseen_energy(nothing, wanted, region), wrong_energy(nothing, wanted, region)
+    )

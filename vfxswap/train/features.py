@@ -268,8 +268,8 @@ def _reading(learner: Learner, generated: Generated, labels: Tensor, weights: Te
 def _edited(
     net: FeatureNet, batch: Edits, sigma: Tensor, plain: Generated, training: FeatureTraining
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Against truth, by `wrong_energy`: the loss of transfers, that of encoding the truths; and
-    the pictures of the transfers.
+    """Against truth the loss of transfers, `wrong_energy`, and that of encoding the truths,
+    `unseen_energy`; and the pictures of the transfers.
 
     `sigma` and `plain` end with those of the batch's sources, references, then truths.
     """
@@ -290,10 +290,7 @@ def _edited(
     moved = moved.float()
     before = plain.picture[sources]
     wrong = wrong_energy(moved - before, batch.change, batch.region).mean()
-    # Beside the region reconstructions are free: a hairline that trembles has more energy than a
-    # nose, and would be blurred for its sake.
-    seen = (plain.picture[truths] - before) * batch.region
-    unseen = wrong_energy(seen, batch.change, batch.region).mean()
+    unseen = unseen_energy(plain.picture[truths] - before, batch.change, batch.region).mean()
     return wrong, unseen, moved
 
 
@@ -306,6 +303,12 @@ def wrong_energy(change: Tensor, wanted: Tensor, region: Tensor) -> Tensor:
     wrong = (change - wanted).square().mean(1).sum((1, 2))
     slight = _SLIGHT**2 * region.sum((1, 2, 3)).clamp_min(1)
     return wrong / (wanted.square().mean(1).sum((1, 2)) + slight)
+
+
+def unseen_energy(change: Tensor, wanted: Tensor, region: Tensor) -> Tensor:
+    """[B]: `wrong_energy` of the region alone. Beside it reconstructions are free: a hairline that
+    trembles has more energy than a nose, and would be blurred for its sake."""
+    return wrong_energy(change * region, wanted, region)
 
 
 def _judged(
